@@ -1,0 +1,1 @@
+//! Persistence: entities and every SQL statement there is

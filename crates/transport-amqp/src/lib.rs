@@ -1,0 +1,1 @@
+//! RabbitMQ by amqprs, with publisher confirms

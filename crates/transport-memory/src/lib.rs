@@ -1,0 +1,1 @@
+//! The embedded broker: topic exchange, confirms, returns and redelivery in memory

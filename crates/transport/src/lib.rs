@@ -1,0 +1,18 @@
+//! What a broker client must promise so that the engine can be the same for every broker.
+//!
+//! A [`Transport`] opens a [`Publisher`] or a [`Subscriber`]. Each is one unit of connection, channel, topology and
+//! consumer: it lives and dies as a whole, never reconnects by itself and never retries a message. Reconnecting and
+//! retrying are the engine's, so that attempts do not multiply.
+//!
+//! With the feature `testing`, [`testing`] holds the suite of promises that every transport passes.
+
+mod error;
+mod message;
+mod traits;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::{ConnectError, Disconnected, PublishError};
+pub use message::{Delivery, Incoming, Outgoing};
+pub use traits::{Publisher, Subscriber, Transport};

@@ -1,0 +1,71 @@
+//! The messages that cross a transport.
+
+use bytes::Bytes;
+use postroad_envelope::MessageType;
+use serde_json::{Map, Value};
+
+/// A message on its way to the broker. Every resend of one row carries an equal value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// Routing key or MQTT topic.
+    pub topic: String,
+    /// The whole body; for an envelope, its JSON.
+    pub body: Bytes,
+    /// Identity of the message, the same on every resend.
+    pub message_id: String,
+    /// `None` for a bare MQTT payload.
+    pub message_type: Option<MessageType>,
+    /// `request_id`, where there is one.
+    pub correlation_id: Option<String>,
+    /// Where an answer is wanted.
+    pub reply_to: Option<String>,
+    /// `source_service` of the envelope.
+    pub app_id: Option<String>,
+    /// Seconds since the Unix epoch, of the row's making.
+    pub timestamp: Option<u64>,
+    /// User headers.
+    pub headers: Map<String, Value>,
+}
+
+impl Outgoing {
+    /// Whether a message that no queue takes counts as refused: so for requests and responses, whose sender waits for
+    /// somebody; an event nobody listens to is published.
+    pub fn must_route(&self) -> bool {
+        match self.message_type {
+            Some(MessageType::Request | MessageType::Response) => true,
+            Some(MessageType::Event) | None => false,
+        }
+    }
+}
+
+/// A message as the broker delivered it, nothing checked yet.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Incoming {
+    /// Routing key or MQTT topic.
+    pub topic: String,
+    /// Exact bytes of the body.
+    pub body: Bytes,
+    /// AMQP `message_id`.
+    pub message_id: Option<String>,
+    /// AMQP `correlation_id`.
+    pub correlation_id: Option<String>,
+    /// AMQP `reply_to`.
+    pub reply_to: Option<String>,
+    /// AMQP `app_id`.
+    pub app_id: Option<String>,
+    /// AMQP `type`.
+    pub message_type: Option<String>,
+    /// User headers, as JSON.
+    pub headers: Map<String, Value>,
+    /// Whether the broker says that it delivered this before.
+    pub redelivered: bool,
+}
+
+/// One delivery of a [`crate::Subscriber`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Grows by one with each delivery of a subscriber; [`crate::Subscriber::acknowledge_through`] takes it.
+    pub tag: u64,
+    /// What arrived.
+    pub message: Incoming,
+}

@@ -1,0 +1,53 @@
+//! The three traits.
+
+use std::future::Future;
+
+use crate::{ConnectError, Delivery, Disconnected, Outgoing, PublishError};
+
+/// Opens connections to one broker by settings that were checked when it was made.
+pub trait Transport: Send + Sync + 'static {
+    /// A connection for publishing.
+    type Publisher: Publisher;
+    /// A connection for consuming.
+    type Subscriber: Subscriber;
+
+    /// Connects, sets up the topology and is ready to publish. Ends within the settings' connect timeout.
+    fn connect_publisher(&self) -> impl Future<Output = Result<Self::Publisher, ConnectError>> + Send;
+
+    /// Connects, sets up the topology and is subscribed. Ends within the settings' connect timeout.
+    fn connect_subscriber(&self) -> impl Future<Output = Result<Self::Subscriber, ConnectError>> + Send;
+}
+
+/// One connection for publishing, with confirms.
+pub trait Publisher: Send + Sync + 'static {
+    /// Publishes and waits for the broker's confirm. Many calls run at once; the transport bounds how many messages
+    /// and bytes are under way, the rest wait their turn.
+    ///
+    /// `Ok`: the broker has taken responsibility for the message. `Err`: see [`PublishError`]. Dropping the future
+    /// before it is ready means that nobody wants the message published any more: one that is not on the wire yet is
+    /// never sent; of one that is, the outcome stays unknown.
+    fn publish(&self, message: Outgoing) -> impl Future<Output = Result<(), PublishError>> + Send;
+
+    /// Waits until this connection is of no more use, and says why. From then on every publish ends as
+    /// [`PublishError::Unconfirmed`].
+    fn closed(&self) -> impl Future<Output = String> + Send;
+
+    /// Closes in good order, within a few seconds at most.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// One connection for consuming, with acknowledgements.
+pub trait Subscriber: Send + 'static {
+    /// The next delivery, in the broker's order. Safe to cancel: no delivery is lost by dropping the future. The
+    /// transport bounds how many unacknowledged deliveries there can be.
+    fn next(&mut self) -> impl Future<Output = Result<Delivery, Disconnected>> + Send;
+
+    /// Acknowledges every delivery up to and including `tag`. After `Err` they come again.
+    fn acknowledge_through(&mut self, tag: u64) -> impl Future<Output = Result<(), Disconnected>> + Send;
+
+    /// The most deliveries that can be unacknowledged at once (prefetch).
+    fn prefetch(&self) -> usize;
+
+    /// Closes in good order, within a few seconds at most. What is unacknowledged comes again.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}

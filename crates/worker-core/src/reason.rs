@@ -1,0 +1,12 @@
+//! The fixed words of `quarantined_message.reason`.
+
+/// The body is larger than `max_message_bytes`.
+pub const TOO_LARGE: &str = "too_large";
+/// The body is not JSON: not UTF-8, cut off, a duplicate key, NaN, nested too deeply.
+pub const INVALID_JSON: &str = "invalid_json";
+/// JSON, but not the envelope: a field is missing, of a wrong type or contradicts another.
+pub const INVALID_ENVELOPE: &str = "invalid_envelope";
+/// The same `message_id` on the same topic came before with another payload.
+pub const ID_CONFLICT: &str = "id_conflict";
+/// A valid message that the database cannot hold, such as one with U+0000 in a text.
+pub const UNSTORABLE: &str = "unstorable";
