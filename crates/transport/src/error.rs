@@ -17,6 +17,24 @@ pub enum PublishError {
     Unconfirmed(String),
 }
 
+impl PublishError {
+    /// Whether the broker itself said no, which counts as an attempt.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Unsendable(_) | Self::Unconfirmed(_) => false,
+        }
+    }
+
+    /// Whether the same message may succeed on a later attempt.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Unconfirmed(_) => true,
+            Self::Unsendable(_) => false,
+        }
+    }
+}
+
 /// Why a connection could not be made. Always worth another try later: brokers come back, passwords get mended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

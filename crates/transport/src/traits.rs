@@ -39,7 +39,7 @@ pub trait Publisher: Send + Sync + 'static {
 /// One connection for consuming, with acknowledgements.
 pub trait Subscriber: Send + 'static {
     /// The next delivery, in the broker's order. Safe to cancel: no delivery is lost by dropping the future. The
-    /// transport bounds how many unacknowledged deliveries there can be.
+    /// transport bounds how many unacknowledged deliveries there can be. After an `Err` every later call ends so too.
     fn next(&mut self) -> impl Future<Output = Result<Delivery, Disconnected>> + Send;
 
     /// Acknowledges every delivery up to and including `tag`. After `Err` they come again.

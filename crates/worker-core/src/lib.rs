@@ -1,9 +1,29 @@
 //! The engine: outbound relay, inbound intake, backoff, supervision and heartbeats. It knows no SQL and no broker.
+//!
+//! [`run`] drives any [`OutboxStore`], [`InboxStore`] and [`WorkerRegistry`] over any
+//! [`Transport`](postroad_transport::Transport). A row is settled as published only after the broker confirmed it; a
+//! delivery is acknowledged only after its batch was committed.
 
+mod backoff;
+mod context;
+mod decode;
+mod encode;
+mod inbound;
+mod link;
+mod outage;
+mod outbound;
 pub mod reason;
+mod settings;
+mod state;
 mod store;
+mod worker;
 
+pub use backoff::Backoff;
+pub use decode::decode;
+pub use settings::Settings;
 pub use store::{
-    Claim, Counts, Heartbeat, InboxEntry, InboxRow, InboxStore, Original, OutboxRow, OutboxStore, Outcome, Quarantined,
-    Settlement, StoreError, Stored, WorkerIdentity, WorkerRegistry, WorkerStatus,
+    Claim, Counts, Heartbeat, InboxEntry, InboxRow, InboxStore, Original, OutboxRow, OutboxStore,
+    Outcome, Quarantined, Settlement, StoreError, Stored, WorkerIdentity, WorkerRegistry,
+    WorkerStatus,
 };
+pub use worker::run;

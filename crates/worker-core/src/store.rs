@@ -83,7 +83,19 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// `ordering_key` only the first that is not settled is due, and none while another is claimed.
     ///
     /// After `Err` rows may be claimed all the same; their lease ends by itself.
-    fn claim(&self, limit: usize, lease: Duration) -> impl Future<Output = Result<Claim, StoreError>> + Send;
+    fn claim(
+        &self,
+        limit: usize,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
+
+    /// Extends the lease of every row still held under `token` to `lease` from the database's now, and returns how many
+    /// there are. After `Err` the lease may or may not have been extended.
+    fn renew(
+        &self,
+        token: &str,
+        lease: Duration,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
     /// Writes outcomes, each only where the row is still held under `token`, and returns how many rows were (the rest
     /// lost their lease). Repeating after an `Err` is safe: a row settled already is no longer held, so it counts as
@@ -173,7 +185,10 @@ pub trait InboxStore: Send + Sync + 'static {
     /// Stores a whole batch; `Ok` means that it is committed and may be acknowledged. After `Err` nothing may be
     /// acknowledged; storing the same batch again is safe. A message that the database will not take is set apart by
     /// splitting the batch, and goes to quarantine as `unstorable`, costing the others nothing.
-    fn store(&self, entries: &[InboxEntry]) -> impl Future<Output = Result<Stored, StoreError>> + Send;
+    fn store(
+        &self,
+        entries: &[InboxEntry],
+    ) -> impl Future<Output = Result<Stored, StoreError>> + Send;
 }
 
 /// What a worker is doing, as `event_bus_worker.status`.
@@ -256,5 +271,8 @@ pub struct Heartbeat {
 pub trait WorkerRegistry: Send + Sync + 'static {
     /// Writes the worker's row, making it where it is missing, and mirrors status, time and error into the runtime
     /// config. A first heartbeat also clears away rows of workers that stopped or were not seen for a day.
-    fn heartbeat(&self, heartbeat: &Heartbeat) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn heartbeat(
+        &self,
+        heartbeat: &Heartbeat,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -1,0 +1,82 @@
+//! What every task of a worker is given.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::outage::chain;
+use crate::state::State;
+use crate::{Settings, StoreError};
+
+/// Between attempts to reach the database.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Context<S> {
+    pub(crate) store: Arc<S>,
+    pub(crate) settings: Settings,
+    pub(crate) state: State,
+    /// Take no more work; finish what is in hand.
+    pub(crate) stop: CancellationToken,
+    /// The time for finishing is over.
+    pub(crate) give_up: CancellationToken,
+}
+
+impl<S> Context<S> {
+    /// One call of the store with a deadline, its failures told to the outage of the database.
+    pub(crate) async fn ask<T>(
+        &self,
+        party: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Option<T> {
+        let error = match timeout(self.settings.store_deadline(), call).await {
+            Ok(Ok(value)) => {
+                self.state.database.over(party);
+                return Some(value);
+            }
+            Ok(Err(error)) => chain(&error),
+            Err(_) => format!("no answer within {} s", self.settings.store_deadline().as_secs()),
+        };
+        self.state.database.note(party, &error);
+        None
+    }
+
+    /// Repeats a call of the store until it succeeds; `None` where the time for finishing ran out first.
+    pub(crate) async fn insist<T, F>(&self, party: &'static str, call: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            if let Some(value) = self.ask(party, call()).await {
+                return Some(value);
+            }
+            tokio::select! {
+                biased;
+                () = self.give_up.cancelled() => return None,
+                () = sleep(DATABASE_PAUSE) => {}
+            }
+        }
+    }
+
+    /// Waits, unless the worker is stopped first.
+    pub(crate) async fn pause(&self, time: Duration) {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            () = sleep(time) => {}
+        }
+    }
+
+    /// Waits before asking the database again.
+    pub(crate) async fn pause_for_database(&self) {
+        self.pause(DATABASE_PAUSE).await;
+    }
+}
+
+/// A time that different workers do not share: less up to a quarter.
+pub(crate) fn jittered(time: Duration, rng: &mut fastrand::Rng) -> Duration {
+    time.mul_f64(1.0 - 0.25 * rng.f64())
+}

@@ -1,0 +1,105 @@
+//! The inbound intake: receive, check, store, acknowledge.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use postroad_transport::{Delivery, Disconnected, Subscriber, Transport};
+use tokio::task::unconstrained;
+
+use crate::context::Context;
+use crate::link::{Pace, report_connected, report_lost, report_unreachable};
+use crate::state::Side;
+use crate::{InboxEntry, InboxStore, decode};
+
+/// Body bytes after which a batch is stored, however few messages it has.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Runs until stopped; a batch in hand is stored and acknowledged first.
+pub(crate) async fn run<S: InboxStore, T: Transport>(context: Arc<Context<S>>, transport: Arc<T>) {
+    let mut pace = Pace::new(context.settings.reconnect_interval, context.settings.seed ^ 1);
+    while !context.stop.is_cancelled() {
+        let connected = tokio::select! {
+            biased;
+            () = context.stop.cancelled() => return,
+            connected = transport.connect_subscriber() => connected,
+        };
+        match connected {
+            Ok(mut subscriber) => {
+                pace.connected();
+                report_connected(&context, Side::Inbound);
+                match consume(&context, &mut subscriber).await {
+                    Ok(()) => return subscriber.close().await,
+                    Err(Disconnected(why)) => report_lost(&context, Side::Inbound, &why),
+                }
+            }
+            Err(error) => report_unreachable(&context, Side::Inbound, &error),
+        }
+        tokio::select! {
+            biased;
+            () = context.stop.cancelled() => {}
+            () = pace.wait() => {}
+        }
+    }
+}
+
+/// One connection's life: `Ok` when the worker stops, `Err` when the connection is lost.
+async fn consume<S: InboxStore>(
+    context: &Context<S>,
+    subscriber: &mut impl Subscriber,
+) -> Result<(), Disconnected> {
+    // Half of the prefetch, so that the broker sends the next half meanwhile.
+    let most = context.settings.batch_size.min(subscriber.prefetch() / 2).max(1);
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = context.stop.cancelled() => return Ok(()),
+            first = subscriber.next() => first?,
+        };
+        let batch = Batch::collect(first, most, subscriber, context);
+        let stored = context.insist("inbound", || context.store.store(&batch.entries)).await;
+        let Some(stored) = stored else {
+            tracing::warn!(
+                messages = batch.entries.len(),
+                "stopped before these were stored, the broker keeps them"
+            );
+            return Ok(());
+        };
+        let totals = &context.state.totals;
+        totals.received.add(stored.inserted);
+        totals.duplicates.add(stored.duplicates);
+        totals.quarantined.add(stored.quarantined);
+        subscriber.acknowledge_through(batch.last).await?;
+    }
+}
+
+struct Batch {
+    entries: Vec<InboxEntry>,
+    /// Tag of the last delivery.
+    last: u64,
+}
+
+impl Batch {
+    /// Takes what has arrived already, without waiting for more: while a batch is being stored the next one gathers.
+    fn collect<S>(
+        first: Delivery,
+        most: usize,
+        subscriber: &mut impl Subscriber,
+        context: &Context<S>,
+    ) -> Self {
+        let mut batch = Self { entries: Vec::new(), last: first.tag };
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(delivery) = next {
+            let message = delivery.message;
+            tracing::debug!(topic = %message.topic, message_id = message.message_id, "received");
+            bytes += message.body.len();
+            batch.last = delivery.tag;
+            batch.entries.push(decode(&message, &context.settings.limits));
+            let full = batch.entries.len() >= most || bytes >= BATCH_BYTES;
+            // An error shows again at the next acknowledgement or delivery.
+            let mut ready = || unconstrained(subscriber.next()).now_or_never().and_then(Result::ok);
+            next = if full { None } else { ready() };
+        }
+        batch
+    }
+}

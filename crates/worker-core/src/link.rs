@@ -1,0 +1,102 @@
+//! Keeps one broker connection for publishing, rebuilt as a whole whenever it is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_transport::{ConnectError, Publisher, Transport};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Context, jittered};
+use crate::state::Side;
+
+/// The connection, while there is one.
+pub(crate) type Link<P> = Option<Arc<P>>;
+
+/// Connects, and connects again, until `done`; then closes in good order.
+pub(crate) async fn keep<S, T: Transport>(
+    context: &Context<S>,
+    transport: &T,
+    link: watch::Sender<Link<T::Publisher>>,
+    done: &CancellationToken,
+) {
+    let mut pace = Pace::new(context.settings.reconnect_interval, context.settings.seed);
+    while !done.is_cancelled() {
+        let connected = tokio::select! {
+            biased;
+            () = done.cancelled() => return,
+            connected = transport.connect_publisher() => connected,
+        };
+        match connected {
+            Ok(publisher) => {
+                pace.connected();
+                report_connected(context, Side::Outbound);
+                let publisher = Arc::new(publisher);
+                link.send_replace(Some(Arc::clone(&publisher)));
+                tokio::select! {
+                    biased;
+                    () = done.cancelled() => {
+                        publisher.close().await;
+                        return;
+                    }
+                    why = publisher.closed() => report_lost(context, Side::Outbound, &why),
+                }
+                link.send_replace(None);
+            }
+            Err(error) => report_unreachable(context, Side::Outbound, &error),
+        }
+        tokio::select! {
+            biased;
+            () = done.cancelled() => {}
+            () = pace.wait() => {}
+        }
+    }
+}
+
+/// How soon to connect again: at once after a connection that lasted, else at the interval.
+pub(crate) struct Pace {
+    interval: Duration,
+    rng: fastrand::Rng,
+    connected_at: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(interval: Duration, seed: u64) -> Self {
+        Self { interval, rng: fastrand::Rng::with_seed(seed), connected_at: None }
+    }
+
+    pub(crate) fn connected(&mut self) {
+        self.connected_at = Some(Instant::now());
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        let lasted = self.connected_at.take().is_some_and(|at| at.elapsed() >= self.interval);
+        if !lasted {
+            tokio::time::sleep(jittered(self.interval, &mut self.rng)).await;
+        }
+    }
+}
+
+pub(crate) fn report_connected<S>(context: &Context<S>, side: Side) {
+    tracing::debug!(?side, "connected to the broker");
+    context.state.broker.over(party(side));
+    context.state.connected(side);
+}
+
+pub(crate) fn report_unreachable<S>(context: &Context<S>, side: Side, error: &ConnectError) {
+    context.state.broker.note(party(side), error);
+    context.state.disconnected(side);
+}
+
+pub(crate) fn report_lost<S>(context: &Context<S>, side: Side, why: &str) {
+    context.state.broker.note(party(side), &format_args!("connection lost: {why}"));
+    context.state.disconnected(side);
+}
+
+fn party(side: Side) -> &'static str {
+    match side {
+        Side::Outbound => "publisher",
+        Side::Inbound => "subscriber",
+    }
+}

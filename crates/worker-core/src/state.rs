@@ -1,0 +1,193 @@
+//! What the tasks of one worker share: totals, connections and outages.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::outage::Outage;
+use crate::{Counts, WorkerStatus};
+
+/// One way through the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Outbound,
+    Inbound,
+}
+
+/// Shared by all tasks of a worker.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) totals: Totals,
+    pub(crate) database: Outage,
+    pub(crate) broker: Outage,
+    /// Wakes the heartbeat when the status changes.
+    pub(crate) changed: Notify,
+    sides: Mutex<Sides>,
+}
+
+#[derive(Debug)]
+struct Sides {
+    outbound: Connection,
+    inbound: Connection,
+    stopping: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    NotWanted,
+    NotYet,
+    Up,
+    Down,
+}
+
+impl State {
+    pub(crate) fn new(outbound: bool, inbound: bool) -> Self {
+        let wanted = |yes| if yes { Connection::NotYet } else { Connection::NotWanted };
+        Self {
+            totals: Totals::default(),
+            database: Outage::of("database"),
+            broker: Outage::of("broker"),
+            changed: Notify::new(),
+            sides: Mutex::new(Sides {
+                outbound: wanted(outbound),
+                inbound: wanted(inbound),
+                stopping: false,
+            }),
+        }
+    }
+
+    pub(crate) fn connected(&self, side: Side) {
+        self.set(side, Connection::Up);
+    }
+
+    pub(crate) fn disconnected(&self, side: Side) {
+        self.totals.disconnects.add(1);
+        self.set(side, Connection::Down);
+    }
+
+    pub(crate) fn stopping(&self) {
+        self.sides.lock().unwrap_or_else(PoisonError::into_inner).stopping = true;
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn status(&self) -> WorkerStatus {
+        let sides = self.sides.lock().unwrap_or_else(PoisonError::into_inner);
+        let both = [sides.outbound, sides.inbound];
+        if sides.stopping {
+            WorkerStatus::Stopping
+        } else if both.contains(&Connection::Down) {
+            WorkerStatus::Reconnecting
+        } else if both.contains(&Connection::NotYet) {
+            WorkerStatus::Starting
+        } else {
+            WorkerStatus::Running
+        }
+    }
+
+    fn set(&self, side: Side, connection: Connection) {
+        let mut sides = self.sides.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = match side {
+            Side::Outbound => &mut sides.outbound,
+            Side::Inbound => &mut sides.inbound,
+        };
+        if *slot != connection {
+            *slot = connection;
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// The totals of [`Counts`], counted as they happen; each also goes to the `metrics` facade.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    pub(crate) published: Total,
+    pub(crate) refused: Total,
+    pub(crate) invalid: Total,
+    pub(crate) received: Total,
+    pub(crate) duplicates: Total,
+    pub(crate) quarantined: Total,
+    pub(crate) lease_lost: Total,
+    pub(crate) disconnects: Total,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            published: Total::named("postroad_published_total"),
+            refused: Total::named("postroad_refused_total"),
+            invalid: Total::named("postroad_invalid_total"),
+            received: Total::named("postroad_received_total"),
+            duplicates: Total::named("postroad_duplicates_total"),
+            quarantined: Total::named("postroad_quarantined_total"),
+            lease_lost: Total::named("postroad_lease_lost_total"),
+            disconnects: Total::named("postroad_disconnects_total"),
+        }
+    }
+}
+
+impl Totals {
+    pub(crate) fn snapshot(&self) -> Counts {
+        Counts {
+            published: self.published.get(),
+            refused: self.refused.get(),
+            invalid: self.invalid.get(),
+            received: self.received.get(),
+            duplicates: self.duplicates.get(),
+            quarantined: self.quarantined.get(),
+            lease_lost: self.lease_lost.get(),
+            disconnects: self.disconnects.get(),
+        }
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug)]
+pub(crate) struct Total {
+    name: &'static str,
+    value: AtomicU64,
+}
+
+impl Total {
+    fn named(name: &'static str) -> Self {
+        Self { name, value: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn add(&self, more: usize) {
+        if more > 0 {
+            self.value.fetch_add(more as u64, Ordering::Relaxed);
+            metrics::counter!(self.name).increment(more as u64);
+        }
+    }
+
+    fn get(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_runs_when_every_wanted_side_is_connected() {
+        let state = State::new(true, true);
+        assert_eq!(state.status(), WorkerStatus::Starting);
+        state.connected(Side::Outbound);
+        assert_eq!(state.status(), WorkerStatus::Starting);
+        state.connected(Side::Inbound);
+        assert_eq!(state.status(), WorkerStatus::Running);
+        state.disconnected(Side::Inbound);
+        assert_eq!(state.status(), WorkerStatus::Reconnecting);
+        state.stopping();
+        assert_eq!(state.status(), WorkerStatus::Stopping);
+    }
+
+    #[test]
+    fn a_side_that_is_not_wanted_is_not_waited_for() {
+        let state = State::new(true, false);
+        state.connected(Side::Outbound);
+        assert_eq!(state.status(), WorkerStatus::Running);
+    }
+}
