@@ -23,6 +23,15 @@ impl MessageType {
         }
     }
 
+    /// For texts: `a request`, `an event`.
+    pub(crate) const fn with_article(self) -> &'static str {
+        match self {
+            Self::Request => "a request",
+            Self::Response => "a response",
+            Self::Event => "an event",
+        }
+    }
+
     /// Reads the word on the wire; letters count as they are.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Request, Self::Response, Self::Event].into_iter().find(|kind| kind.as_str() == word)
