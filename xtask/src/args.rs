@@ -1,0 +1,112 @@
+//! The command line of `cargo xtask`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::servers::Kind;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                        see it work, with nothing but cargo
+  cargo xtask test                        every test there is, on a fresh machine too
+  cargo xtask itest --filter redelivered  the tests with servers, those of that name
+  cargo xtask itest --brokers docker      against the images of docker-compose.yml
+  cargo xtask servers rabbitmq postgres   servers to play with, until Ctrl-C
+  cargo xtask bench --json bench-results/a.json";
+
+const SERVERS_EXAMPLES: &str = "\
+The servers listen on 127.0.0.1 and keep their data in a temporary folder, which goes
+with them. The `export` lines are all that is written to standard output.
+
+Examples:
+  cargo xtask servers                     those that the integration tests need
+  cargo xtask servers mosquitto mariadb >urls &
+  . ./urls && mosquitto_sub -L \"$POSTROAD_TEST_MQTT_URL/#\"";
+
+const ITEST_EXAMPLES: &str = "\
+Each test marked `#[ignore = \"needs ...\"]` runs, with the servers' addresses in
+POSTROAD_TEST_AMQP_URL, POSTROAD_TEST_POSTGRES_URL, POSTROAD_TEST_MQTT_URL and
+POSTROAD_TEST_MARIADB_URL; `--brokers given` reads the same variables.
+
+Examples:
+  cargo xtask itest --filter redelivered
+  cargo xtask itest --brokers docker
+  export POSTROAD_TEST_AMQP_URL=amqp://user:password@127.0.0.1:5672/%2f
+  export POSTROAD_TEST_POSTGRES_URL=postgres://user:password@127.0.0.1:5432/postgres
+  cargo xtask itest --brokers given";
+
+/// Setup, tests, demo and benchmarks for those who change the code.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Find what the build and the tests need, and install what is missing
+    Setup {
+        /// Install without asking (also with CI=true, and where there is no terminal to ask on)
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Set up what the build needs, then run `postroad demo`
+    Demo {
+        /// Arguments for `postroad demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Set up, then run all unit and doc tests, then the integration tests
+    Test {
+        /// Install without asking
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        itest: ItestOptions,
+    },
+    /// Run the integration tests against real servers, and stop what was started for them
+    #[command(after_help = ITEST_EXAMPLES)]
+    Itest(ItestOptions),
+    /// Start servers, print their URLs as `export` lines, and stop them on Ctrl-C
+    #[command(after_help = SERVERS_EXAMPLES)]
+    Servers {
+        /// Which servers; those that the integration tests need where none is named
+        kinds: Vec<Kind>,
+    },
+    /// Run the benchmarks against servers started for them
+    Bench {
+        /// Also write the figures to this file
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Arguments for the benchmark program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Run what continuous integration runs: format, lints, docs, licences and every test
+    Ci,
+}
+
+/// Where the integration tests run, and which of them.
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct ItestOptions {
+    /// Where the servers come from; `docker` where an engine answers, else `local`, if not given
+    #[arg(long)]
+    pub(crate) brokers: Option<Brokers>,
+    /// Only tests with this in their name; may be given more than once
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Vec<String>,
+}
+
+/// Where the servers of a test come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Brokers {
+    /// The images of docker-compose.yml, under a project name of their own
+    Docker,
+    /// The servers installed on this machine, on free ports, in a temporary folder
+    Local,
+    /// Servers that run already, by the `POSTROAD_TEST_..._URL` variables
+    Given,
+}
