@@ -1,1 +1,40 @@
-fn main(){}
+//! `postroad`: the reliable event bus between services, at the command line.
+
+mod args;
+mod commands;
+mod demo;
+mod logging;
+mod output;
+mod signals;
+mod transports;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::output::Output;
+
+/// RabbitMQ may deliver a header table nested as deep as one frame holds; decoding it recurses.
+const STACK_BYTES: usize = 32 << 20;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::init(cli.global.log_format, matches!(cli.command, Command::Demo(_)));
+    let output = Output::new();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output
+                .failure(&anyhow::Error::new(error).context("cannot start the async runtime"));
+        }
+    };
+    let done = runtime.block_on(async { commands::run(cli, &output).await });
+    // Whatever still runs was told to stop, or is a connection given up; it does not hold up the end.
+    runtime.shutdown_background();
+    done.unwrap_or_else(|error| output.failure(&error))
+}

@@ -1,0 +1,141 @@
+//! `postroad quarantine`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use comfy_table::Cell;
+use postroad_envelope::Limits;
+use postroad_store::query::quarantine::{self, Purge, QuarantineRecord};
+use postroad_store::{Database, SqlStore, config};
+use postroad_transport::Incoming;
+use postroad_worker_core::{InboxEntry, InboxStore, decode};
+use serde_json::Value;
+
+use crate::args::{List, Quarantine, ShowRow};
+use crate::commands::{database, input};
+use crate::output::{Output, short};
+
+const DAY: Duration = Duration::from_hours(24);
+
+pub(crate) async fn run(command: Quarantine, url: &str, output: &Output) -> Result<ExitCode> {
+    let database = database::open(url).await?;
+    match command {
+        Quarantine::List(args) => list(&database, &args, output).await?,
+        Quarantine::Show(args) => show(&database, &args, output).await?,
+        Quarantine::Replay { id, body } => replay(&database, &id, body.as_deref(), output).await?,
+        Quarantine::Purge { id, older_than_days, all: _, config_key } => {
+            let which = match (&id, older_than_days) {
+                (Some(id), _) => Purge::Id(id),
+                (None, Some(days)) => Purge::OlderThan(DAY * days),
+                (None, None) => Purge::All,
+            };
+            let gone = quarantine::purge(&database, which, config_key.as_deref()).await;
+            let gone = gone.context("cannot delete from quarantine")?;
+            if let (Some(id), 0) = (&id, gone) {
+                return Err(no_such(id));
+            }
+            output.line(format_args!("{gone} deleted"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn no_such(id: &str) -> anyhow::Error {
+    anyhow::anyhow!("no quarantined message `{id}`: `postroad quarantine list` shows the newest")
+}
+
+async fn list(database: &Database, args: &List, output: &Output) -> Result<()> {
+    let records = quarantine::list(database, args.config_key.as_deref(), args.limit).await;
+    let records = records.context("cannot read the quarantine")?;
+    if args.json {
+        return output.json(&records);
+    }
+    let header = ["id", "config", "topic", "reason", "detail", "bytes", "received"];
+    output.table(&header, records.iter().map(cells).collect(), "nothing in quarantine")
+}
+
+fn cells(record: &QuarantineRecord) -> Vec<Cell> {
+    vec![
+        Cell::new(&record.id),
+        Cell::new(&record.config_key),
+        Cell::new(short(&record.topic, 60)),
+        Cell::new(&record.reason),
+        Cell::new(short(&record.detail, 80)),
+        Cell::new(record.body.len()),
+        Cell::new(&record.received_at),
+    ]
+}
+
+async fn show(database: &Database, args: &ShowRow, output: &Output) -> Result<()> {
+    let record = get(database, &args.id).await?;
+    if args.json {
+        return output.json(&record);
+    }
+    output.record(&record)
+}
+
+async fn get(database: &Database, id: &str) -> Result<QuarantineRecord> {
+    let found = quarantine::get(database, id).await.context("cannot read the quarantine")?;
+    found.ok_or_else(|| no_such(id))
+}
+
+/// The way of every delivery once more. The message leaves quarantine only when it is an inbox row, and no second one is
+/// made where it cannot be.
+async fn replay(database: &Database, id: &str, body: Option<&Path>, output: &Output) -> Result<()> {
+    let record = get(database, id).await?;
+    let key = record.config_key.clone();
+    let incoming = incoming(&record, body)?;
+    let entry = match decode(&incoming, &limits(database, &key).await?) {
+        entry @ InboxEntry::Message(_) => entry,
+        InboxEntry::Quarantine(still) => {
+            bail!("stays in quarantine, {}: {}", still.reason, still.detail)
+        }
+    };
+    let stored = SqlStore::new(database.clone(), key)
+        .store(&[entry])
+        .await
+        .context("cannot write the inbox")?;
+    quarantine::remove(database, id).await.context("stored, but cannot leave quarantine")?;
+    if stored.quarantined > 0 {
+        bail!(
+            "still conflicts with what is stored, kept under a new id: `postroad quarantine list`"
+        );
+    }
+    output.line(if stored.inserted > 0 {
+        "stored in the inbox"
+    } else {
+        "was in the inbox already"
+    })
+}
+
+fn incoming(record: &QuarantineRecord, body: Option<&Path>) -> Result<Incoming> {
+    let kept: Value = match &record.headers {
+        Some(text) => serde_json::from_str(text).context("the kept headers are not JSON")?,
+        None => Value::Null,
+    };
+    let property = |name: &str| kept["properties"][name].as_str().map(str::to_owned);
+    Ok(Incoming {
+        topic: record.topic.clone(),
+        body: match body {
+            Some(file) => input::read(file)?.into(),
+            None => record.body.clone().into(),
+        },
+        message_id: property("message_id"),
+        correlation_id: property("correlation_id"),
+        reply_to: property("reply_to"),
+        app_id: property("app_id"),
+        message_type: property("type"),
+        headers: kept["headers"].as_object().cloned().unwrap_or_default(),
+        redelivered: false,
+    })
+}
+
+async fn limits(database: &Database, key: &str) -> Result<Limits> {
+    let config = config::load(database, key).await.context("cannot read the config")?;
+    Ok(config.map_or_else(Limits::default, |config| Limits {
+        max_message_bytes: config.runtime.max_message_bytes as usize,
+        max_chain_depth: config.runtime.max_chain_depth,
+    }))
+}

@@ -1,0 +1,116 @@
+//! `postroad status`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use comfy_table::Cell;
+use postroad_store::query::status::{self, ConfigStatus, WorkerEntry};
+
+use crate::args;
+use crate::commands::database;
+use crate::output::{Output, optional, short, state};
+
+pub(crate) async fn run(args: &args::Status, url: &str, output: &Output) -> Result<ExitCode> {
+    let database = database::open(url).await?;
+    let key = args.config_key.as_deref();
+    let status = status::status(&database, key).await.context("cannot read the status")?;
+    if let (Some(key), true) = (key, status.configs.is_empty()) {
+        bail!("there is no config `{key}`: `postroad config list` shows all");
+    }
+    if args.json {
+        output.json(&status)?;
+    } else {
+        print(&status, output)?;
+    }
+    let healthy = status.configs.iter().all(ConfigStatus::is_healthy);
+    for config in status.configs.iter().filter(|config| !config.is_healthy()) {
+        let key = &config.config_key;
+        output.note(format_args!(
+            "config `{key}` is active and has no live worker: `postroad worker --config-key {key}`"
+        ));
+    }
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(status: &status::Status, output: &Output) -> Result<()> {
+    let header = [
+        "config",
+        "broker",
+        "worker",
+        "pending",
+        "published",
+        "invalid",
+        "error",
+        "oldest",
+        "in pending",
+        "processed",
+        "in error",
+        "quarantined",
+    ];
+    let rows = status.configs.iter().map(config_cells).collect();
+    output.table(&header, rows, "no config yet: `postroad config import FILE.toml` makes one")?;
+    let workers: Vec<_> = status
+        .configs
+        .iter()
+        .flat_map(|config| {
+            config.workers.iter().map(|worker| worker_cells(&config.config_key, worker))
+        })
+        .collect();
+    if !workers.is_empty() {
+        let header = [
+            "config",
+            "worker",
+            "host",
+            "pid",
+            "status",
+            "last heartbeat",
+            "published",
+            "received",
+        ];
+        output.line("")?;
+        output.table(&header, workers, "")?;
+    }
+    for config in &status.configs {
+        if let Some(error) = &config.last_error {
+            output.line(format_args!("\n{}: {error}", config.config_key))?;
+        }
+    }
+    Ok(())
+}
+
+fn config_cells(config: &ConfigStatus) -> Vec<Cell> {
+    let (outbound, inbound) = (&config.outbound, &config.inbound);
+    let worker = match config.worker_status.as_deref() {
+        _ if !config.is_active => "not active",
+        Some("stopped") | None => "none",
+        Some(_) if !config.has_live_worker() => "stale",
+        Some(status) => status,
+    };
+    vec![
+        Cell::new(&config.config_key),
+        Cell::new(&config.broker_type),
+        state(worker),
+        Cell::new(outbound.pending),
+        Cell::new(outbound.published),
+        Cell::new(outbound.invalid),
+        Cell::new(outbound.error),
+        optional(outbound.oldest_pending_seconds.map(|seconds| format!("{seconds} s"))),
+        Cell::new(inbound.pending),
+        Cell::new(inbound.processed),
+        Cell::new(inbound.error),
+        Cell::new(config.quarantined),
+    ]
+}
+
+fn worker_cells(key: &str, worker: &WorkerEntry) -> Vec<Cell> {
+    vec![
+        Cell::new(key),
+        Cell::new(short(&worker.id, 13)),
+        Cell::new(&worker.host),
+        Cell::new(worker.pid),
+        state(if worker.stale { "stale" } else { &worker.status }),
+        Cell::new(&worker.last_heartbeat_at),
+        Cell::new(worker.published),
+        Cell::new(worker.received),
+    ]
+}

@@ -1,0 +1,188 @@
+//! `postroad worker`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use postroad_migration::SchemaState;
+use postroad_store::config::{Config, load};
+use postroad_store::{Database, SqlStore};
+use postroad_transport::Transport;
+use postroad_transport_memory::Broker;
+use postroad_worker_core::{Backoff, Settings, StoreError, WorkerIdentity};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::args::{Way, Worker};
+use crate::{signals, transports};
+
+/// Between looks at a database that is down, or at a config that is not active.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(args: &Worker, database_url: &str) -> Result<ExitCode> {
+    let stop = signals::stop_token()?;
+    let database = postroad_store::connect(database_url).await?;
+    let runner = Runner { args, database, identity: identity(), broker: Broker::new(), stop };
+    while let Some(config) = runner.next_config().await? {
+        runner.work(&config).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Runner<'a> {
+    args: &'a Worker,
+    database: Database,
+    identity: WorkerIdentity,
+    /// Lives as long as the process, so that a changed config loses nothing that is in its queue.
+    broker: Broker,
+    stop: CancellationToken,
+}
+
+impl Runner<'_> {
+    /// The config to work by, as soon as the database is up and the config active; `None` when stopped before.
+    async fn next_config(&self) -> Result<Option<Config>> {
+        let mut said = None;
+        while !self.stop.is_cancelled() {
+            let obstacle = match self.look().await? {
+                Ok(config) if config.runtime.is_active => return Ok(Some(config)),
+                Ok(_) => "config is not active, waiting for `postroad config activate`",
+                Err(StoreError::Unavailable(error)) => {
+                    tracing::debug!(%error, "database not available");
+                    "database not available, trying again until it is"
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if said != Some(obstacle) {
+                tracing::warn!(config_key = %self.args.config_key, "{obstacle}");
+                said = Some(obstacle);
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// `Err` inside: of the database; outside: nothing that waiting mends.
+    async fn look(&self) -> Result<std::result::Result<Config, StoreError>> {
+        if let Err(error) = self.database.ping().await {
+            return Ok(Err(error));
+        }
+        match postroad_migration::schema_state(self.database.connection()).await {
+            Ok(SchemaState::Current) => {}
+            Ok(state @ SchemaState::TooNew { .. }) => bail!("{state}: upgrade postroad"),
+            Ok(state) => bail!("{state}: run `postroad migrate up`"),
+            // It answered a moment ago; ask again.
+            Err(error) => return Ok(Err(StoreError::Unavailable(error.into()))),
+        }
+        let key = &self.args.config_key;
+        match self.load().await {
+            Ok(Some(config)) => Ok(Ok(config)),
+            Ok(None) => Err(anyhow!(
+                "there is no config `{key}`: `postroad config import FILE.toml` makes one, `postroad config list` shows all"
+            )),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn load(&self) -> std::result::Result<Option<Config>, StoreError> {
+        load(&self.database, &self.args.config_key).await
+    }
+
+    /// Works by one config until it changes or the worker is stopped.
+    async fn work(&self, config: &Config) -> Result<()> {
+        let word = match self.args.broker_type {
+            Some(given) => given.as_str(),
+            None => config.runtime.broker_type.as_str(),
+        };
+        match word {
+            "memory" => {
+                let broker = self.broker.clone();
+                let transport = transports::memory(broker, &config.runtime, &config.rabbitmq)?;
+                self.work_over(config, transport).await
+            }
+            "rabbitmq" => {
+                let transport = transports::rabbitmq(&config.runtime, &config.rabbitmq)?;
+                self.work_over(config, transport).await
+            }
+            other => bail!(
+                "this version has no transport for broker type `{other}`: use rabbitmq or memory"
+            ),
+        }
+    }
+
+    async fn work_over<T: Transport>(&self, config: &Config, transport: T) -> Result<()> {
+        let store = SqlStore::new(self.database.clone(), config.runtime.config_key.as_str());
+        let settings = self.settings(config)?;
+        let stop = self.stop.child_token();
+        let worker = postroad_worker_core::run(
+            Arc::new(store),
+            Arc::new(transport),
+            settings,
+            self.identity.clone(),
+            stop.clone(),
+        );
+        tokio::pin!(worker);
+        tokio::select! {
+            _ = &mut worker => return Ok(()),
+            () = self.changed(config) => stop.cancel(),
+        }
+        tracing::info!(config_key = %config.runtime.config_key, "config changed");
+        worker.await;
+        Ok(())
+    }
+
+    /// Waits until the stored config is another one than `config`.
+    async fn changed(&self, config: &Config) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(
+                config.runtime.heartbeat_interval_seconds.into(),
+            ))
+            .await;
+            // A database that is down is the engine's to tell; a config that was deleted ends the work too.
+            if let Ok(now) = self.load().await
+                && now.as_ref() != Some(config)
+            {
+                return;
+            }
+        }
+    }
+
+    fn settings(&self, config: &Config) -> Result<Settings> {
+        let runtime = &config.runtime;
+        let seconds = |value: u32| Duration::from_secs(value.into());
+        let wanted = |way| self.args.only.is_none_or(|only| only == way);
+        Ok(Settings {
+            limits: postroad_envelope::Limits {
+                max_message_bytes: runtime.max_message_bytes as usize,
+                max_chain_depth: runtime.max_chain_depth,
+            },
+            outbound: runtime.outbound_enabled && wanted(Way::Outbound),
+            inbound: runtime.inbound_enabled && wanted(Way::Inbound),
+            batch_size: runtime.batch_size as usize,
+            lease: Duration::from_secs(self.args.lease_seconds),
+            poll_interval: Duration::from_millis(runtime.poll_interval_ms.into()),
+            reconnect_interval: seconds(runtime.retry_interval_seconds),
+            heartbeat_interval: seconds(runtime.heartbeat_interval_seconds),
+            max_retry_count: runtime.max_retry_count,
+            backoff: Backoff::new(
+                seconds(runtime.retry_backoff_base_seconds),
+                seconds(runtime.retry_backoff_max_seconds),
+            ),
+            grace: Duration::from_secs(self.args.grace_seconds),
+            seed: Uuid::new_v4().as_u64_pair().0,
+            ..Settings::new(runtime.config_key.as_str(), transports::service(runtime)?)
+        })
+    }
+}
+
+fn identity() -> WorkerIdentity {
+    WorkerIdentity {
+        id: Uuid::now_v7().to_string(),
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}

@@ -1,0 +1,141 @@
+//! From a stored config to the broker client it asks for.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use postroad_store::config::{RabbitMqSettings, RuntimeConfig};
+use postroad_transport_amqp::{AmqpSettings, AmqpTransport, QueueType};
+use postroad_transport_memory::{Broker, MemorySettings, MemoryTransport};
+
+const AMQP_PORT: u16 = 5672;
+
+/// RabbitMQ as the config says.
+pub(crate) fn rabbitmq(
+    config: &RuntimeConfig,
+    settings: &RabbitMqSettings,
+) -> Result<AmqpTransport> {
+    let key = &config.config_key;
+    ensure!(
+        !config.tls_enabled,
+        "config `{key}` asks for TLS, which this version does not speak to RabbitMQ: \
+         `postroad config set {key} tls_enabled=false`"
+    );
+    let defaults = AmqpSettings::default();
+    let password = match &config.password {
+        Some(secret) => secret.resolve().with_context(|| format!("config `{key}`"))?.into(),
+        None => defaults.password.clone(),
+    };
+    let queue_type = match settings.queue_type.as_str() {
+        "quorum" => QueueType::Quorum,
+        "classic" => QueueType::Classic,
+        other => bail!("config `{key}`: queue_type `{other}` is neither quorum nor classic"),
+    };
+    let prefetch = u16::try_from(settings.prefetch_count);
+    let heartbeat = u16::try_from(settings.heartbeat_seconds);
+    AmqpTransport::new(AmqpSettings {
+        hosts: hosts(&config.host, config.port, AMQP_PORT)
+            .with_context(|| format!("config `{key}`"))?,
+        username: config.username.clone().unwrap_or(defaults.username),
+        password,
+        virtual_host: settings.virtual_host.clone(),
+        exchange: settings.exchange.clone(),
+        exchange_type: settings.exchange_type.clone(),
+        queue: queue(config, settings)?,
+        queue_type,
+        bindings: bindings(config, settings)?,
+        declare_topology: settings.declare_topology,
+        prefetch: prefetch
+            .with_context(|| format!("config `{key}`: prefetch_count is above 65535"))?,
+        heartbeat_seconds: heartbeat
+            .with_context(|| format!("config `{key}`: heartbeat_seconds is too large"))?,
+        connect_timeout: Duration::from_secs(config.connect_timeout.into()),
+        dead_letter_exchange: settings.dead_letter_exchange.clone(),
+        connection_name: format!("postroad {key}"),
+        ..AmqpSettings::default()
+    })
+    .with_context(|| format!("config `{key}` cannot be used"))
+}
+
+/// The embedded broker with the same queue and bindings.
+pub(crate) fn memory(
+    broker: Broker,
+    config: &RuntimeConfig,
+    settings: &RabbitMqSettings,
+) -> Result<MemoryTransport> {
+    let settings = MemorySettings {
+        queue: queue(config, settings)?,
+        bindings: bindings(config, settings)?,
+        prefetch: settings.prefetch_count as usize,
+        ..MemorySettings::default()
+    };
+    Ok(MemoryTransport::new(broker, settings))
+}
+
+/// The service of the config, which queue and topics are named after.
+pub(crate) fn service(config: &RuntimeConfig) -> Result<&str> {
+    let key = &config.config_key;
+    config.source_service.as_deref().with_context(|| {
+        format!(
+            "config `{key}` has no source_service: `postroad config set {key} source_service=NAME`"
+        )
+    })
+}
+
+fn queue(config: &RuntimeConfig, settings: &RabbitMqSettings) -> Result<String> {
+    match &settings.queue {
+        Some(queue) => Ok(queue.clone()),
+        None => Ok(format!("{}.inbox", service(config)?)),
+    }
+}
+
+fn bindings(config: &RuntimeConfig, settings: &RabbitMqSettings) -> Result<Vec<String>> {
+    if let Some(keys) = &settings.binding_keys {
+        return Ok(keys.0.clone());
+    }
+    let service = service(config)?;
+    Ok(vec![format!("{service}.request.#"), format!("{service}.response.#"), "event.#".to_owned()])
+}
+
+/// `host[:port],..`; IPv6 addresses with a port stand in brackets.
+fn hosts(list: &str, port: Option<u32>, default: u16) -> Result<Vec<(String, u16)>> {
+    let port = match port {
+        Some(port) => u16::try_from(port).with_context(|| format!("port {port} is above 65535"))?,
+        None => default,
+    };
+    list.split(',')
+        .map(str::trim)
+        .filter(|host| !host.is_empty())
+        .map(|host| match host.rsplit_once(':') {
+            Some((name, own)) if !name.contains(':') || name.ends_with(']') => {
+                let own = own.parse().with_context(|| format!("`{host}` is not host:port"))?;
+                Ok((name.to_owned(), own))
+            }
+            _ => Ok((host.to_owned(), port)),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(list: &str, port: Option<u32>, expected: &[(&str, u16)]) {
+        let found = hosts(list, port, 5672).unwrap();
+        let found: Vec<_> = found.iter().map(|(host, port)| (host.as_str(), *port)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn hosts_may_name_their_ports() {
+        check("localhost", None, &[("localhost", 5672)]);
+        check("a, b:5673 ,c", Some(1234), &[("a", 1234), ("b", 5673), ("c", 1234)]);
+        check("[::1]:5673,[::1],::1", None, &[("[::1]", 5673), ("[::1]", 5672), ("::1", 5672)]);
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_an_error_that_names_the_host() {
+        assert!(hosts("a:b", None, 5672).unwrap_err().to_string().contains("`a:b`"));
+        assert!(hosts("a", Some(70_000), 5672).unwrap_err().to_string().contains("70000"));
+    }
+}
