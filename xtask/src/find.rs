@@ -19,3 +19,9 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
 }
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    let chosen = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    workspace().join(chosen.unwrap_or_else(|| "target".into()))
+}

@@ -55,10 +55,11 @@ pub(crate) fn servers(kinds: &[Kind]) -> anyhow::Result<ExitCode> {
 /// Runs the benchmarks against servers started here: a benchmark has no use for Docker's network in between.
 pub(crate) fn bench(json: Option<&Path>, args: &[OsString]) -> anyhow::Result<ExitCode> {
     interrupt::catch()?;
-    process::run(cargo("build").args(["--release", "--package", "postroad-bench"]))?;
+    // Both by one build, so that they share what they are built of; the benchmark runs the worker beside itself.
+    let packages = ["--package", "postroad-bench", "--package", "postroad-cli"];
+    process::run(cargo("build").arg("--release").args(packages))?;
     let running = Running::start(Brokers::Local, &NEEDED)?;
-    let mut command = cargo("run");
-    command.args(["--release", "--package", "postroad-bench", "--"]);
+    let mut command = Command::new(find::target().join("release/postroad-bench"));
     if let Some(file) = json {
         // Relative to where the user is, not to the root of the workspace.
         command.arg("--json").arg(absolute(file)?);

@@ -5,6 +5,7 @@
 //! delivery is acknowledged only after its batch was committed.
 
 mod backoff;
+mod batch;
 mod context;
 mod decode;
 mod encode;

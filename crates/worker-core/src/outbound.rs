@@ -3,7 +3,6 @@
 //! A few lanes do the same thing at once, so that one publishes while another settles. Only one lane at a time claims
 //! or waits for work; the broker connection is kept by a supervisor of its own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,15 +10,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use postroad_transport::{Outgoing, PublishError, Publisher, Transport};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::batch::{Batch, Outcomes};
 use crate::context::{Context, jittered};
-use crate::encode::encode;
 use crate::link::{self, Link};
-use crate::{Claim, OutboxStore, Outcome, Settings, Settlement};
+use crate::{Claim, OutboxStore, Outcome, Settlement};
 
 /// One publishes while the next claims or settles; a third brought nothing.
 const LANES: u64 = 2;
@@ -28,7 +27,7 @@ const CLAIM_BYTES: usize = 8 << 20;
 /// Row size to assume before the first claim.
 const FIRST_GUESS_BYTES: usize = 64 << 10;
 /// Outcomes do not wait longer than this for the rest of their batch.
-const SETTLE_WITHIN: Duration = Duration::from_millis(500);
+const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 /// A connection that let a message down is given this long to be replaced before it is tried again.
 const SUSPECT: Duration = Duration::from_secs(2);
 
@@ -42,6 +41,7 @@ where
     let relay = Arc::new(Relay {
         gate: Mutex::new(()),
         wake: Notify::new(),
+        window: Semaphore::new(context.settings.window.max(1)),
         row_bytes: AtomicUsize::new(FIRST_GUESS_BYTES),
         context: Arc::clone(&context),
         link,
@@ -67,6 +67,8 @@ struct Relay<S, P> {
     gate: Mutex<()>,
     /// A settled row may have freed the next of its key.
     wake: Notify,
+    /// Places for rows that are published and not settled.
+    window: Semaphore,
     /// Mean size of the rows of the last claim.
     row_bytes: AtomicUsize,
 }
@@ -141,6 +143,9 @@ impl<S: OutboxStore, P: Publisher> Relay<S, P> {
     }
 
     /// Publishes and settles every row of a claim; whether the connection served every message.
+    ///
+    /// A row takes a place in the window before it is published and gives it back when it is settled, so that a crash
+    /// sends no more than a window of rows again. Outcomes are written while the rest is being published.
     async fn relay(
         &self,
         claim: Claim,
@@ -150,36 +155,46 @@ impl<S: OutboxStore, P: Publisher> Relay<S, P> {
     ) -> bool {
         let context = &*self.context;
         let settings = &context.settings;
-        let (mut batch, messages) = Batch::prepare(claim, settings);
+        let Claim { token, rows } = claim;
+        let ordered = rows.iter().any(|row| row.ordering_key.is_some());
+        let (mut batch, messages) = Batch::prepare(rows, settings);
         let mut publishing: FuturesUnordered<_> = messages
             .into_iter()
-            .map(|(seq, message)| async move { (seq, publisher.publish(message).await) })
+            .map(|(seq, message)| self.publish(publisher, seq, message))
             .collect();
+        let mut settling = FuturesUnordered::new();
         let mut served = true;
         let mut until = claimed_at + settings.publish_time();
         let mut renew_at = claimed_at + settings.renew_interval();
         let mut settle_at = Instant::now() + SETTLE_WITHIN;
         let gave_up = loop {
-            tokio::select! {
-                biased;
-                answer = publishing.next() => {
-                    let Some((seq, result)) = answer else { break None };
-                    served &= !matches!(result, Err(PublishError::Unconfirmed(_)));
-                    batch.judge(seq, result, settings, rng);
+            if settling.is_empty() {
+                if batch.is_done() {
+                    break None;
                 }
-                () = sleep_until(settle_at), if !batch.settled.is_empty() => {
-                    let call = context.store.settle(&batch.token, &batch.settled);
-                    if let Ok(Some(held)) = timeout_at(until, context.ask("outbound", call)).await {
-                        let settled = std::mem::take(&mut batch.settled);
-                        self.count(&settled, held, batch.ordered);
-                    }
+                if batch.wants_settling(settings, settle_at) {
+                    settling.push(self.settle(&token, std::mem::take(&mut batch.settled)));
                     settle_at = Instant::now() + SETTLE_WITHIN;
                 }
-                () = sleep_until(until) => break Some("no confirm before the lease ended"),
+            }
+            tokio::select! {
+                biased;
+                Some((outcomes, held)) = settling.next() => match held {
+                    Some(held) => self.count(&outcomes.rows, held, ordered),
+                    None => batch.settled.append(outcomes),
+                },
+                Some((seq, result, place)) = publishing.next() => {
+                    served &= !matches!(result, Err(PublishError::Unconfirmed(_)));
+                    batch.judge(seq, result, place, settings, rng);
+                }
+                () = sleep_until(settle_at), if !batch.settled.rows.is_empty() && settling.is_empty() => {}
+                () = sleep_until(until), if !batch.underway.is_empty() => {
+                    break Some("no confirm before the lease ended");
+                }
                 () = context.give_up.cancelled() => break Some("no confirm before the worker stopped"),
-                () = sleep_until(renew_at) => {
+                () = sleep_until(renew_at), if !batch.underway.is_empty() => {
                     let asked_at = Instant::now();
-                    let call = context.store.renew(&batch.token, settings.lease);
+                    let call = context.store.renew(&token, settings.lease);
                     if let Ok(Some(_)) = timeout_at(until, context.ask("outbound", call)).await {
                         until = asked_at + settings.publish_time();
                     }
@@ -192,24 +207,50 @@ impl<S: OutboxStore, P: Publisher> Relay<S, P> {
         if let Some(why) = gave_up {
             served = false;
             batch.release_rest(why);
+            while let Some((outcomes, held)) = settling.next().await {
+                match held {
+                    Some(held) => self.count(&outcomes.rows, held, ordered),
+                    None => batch.settled.append(outcomes),
+                }
+            }
+            self.settle_rest(&token, &batch.settled.rows, ordered).await;
         }
-        self.settle(batch).await;
         served
     }
 
-    /// Writes the rest of the outcomes, however long the database takes. The token is the fence, not the time: a row
-    /// that another worker took over meanwhile is not touched.
-    async fn settle(&self, batch: Batch) {
-        let Batch { token, settled, ordered, .. } = batch;
-        if settled.is_empty() {
-            return;
+    async fn publish(
+        &self,
+        publisher: &P,
+        seq: i64,
+        message: Outgoing,
+    ) -> (i64, Result<(), PublishError>, SemaphorePermit<'_>) {
+        let place = self.window.acquire().await.expect("the window is never closed");
+        (seq, publisher.publish(message).await, place)
+    }
+
+    /// Tries once to write outcomes, and gives them back with how many rows were still held; `None` where the database
+    /// did not answer, after a pause.
+    async fn settle<'w>(
+        &self,
+        token: &str,
+        outcomes: Outcomes<'w>,
+    ) -> (Outcomes<'w>, Option<usize>) {
+        let call = self.context.store.settle(token, &outcomes.rows);
+        let held = self.context.ask("outbound", call).await;
+        if held.is_none() {
+            self.context.pause_for_database().await;
         }
-        let context = &*self.context;
-        match context.insist("outbound", || context.store.settle(&token, &settled)).await {
-            Some(held) => self.count(&settled, held, ordered),
+        (outcomes, held)
+    }
+
+    /// Writes the last outcomes, however long the database takes. The token is the fence, not the time: a row that
+    /// another worker took over meanwhile is not touched.
+    async fn settle_rest(&self, token: &str, rows: &[Settlement], ordered: bool) {
+        match self.context.insist("outbound", || self.context.store.settle(token, rows)).await {
+            Some(held) => self.count(rows, held, ordered),
             None => {
                 tracing::warn!(
-                    rows = settled.len(),
+                    rows = rows.len(),
                     "stopped before outcomes were written, these rows go out again"
                 );
             }
@@ -233,72 +274,5 @@ impl<S: OutboxStore, P: Publisher> Relay<S, P> {
         if ordered {
             self.wake.notify_one();
         }
-    }
-}
-
-/// The rows of one claim on their way.
-struct Batch {
-    token: String,
-    /// Retries so far of the rows that are with the broker.
-    underway: BTreeMap<i64, u32>,
-    settled: Vec<Settlement>,
-    /// Whether settling may free another row.
-    ordered: bool,
-}
-
-impl Batch {
-    /// Makes the messages; rows that can never be sent are settled at once.
-    fn prepare(claim: Claim, settings: &Settings) -> (Self, Vec<(i64, Outgoing)>) {
-        let ordered = claim.rows.iter().any(|row| row.ordering_key.is_some());
-        let mut batch =
-            Self { token: claim.token, underway: BTreeMap::new(), settled: Vec::new(), ordered };
-        let mut messages = Vec::with_capacity(claim.rows.len());
-        for row in claim.rows {
-            match encode(&row, settings) {
-                Ok(message) => {
-                    batch.underway.insert(row.seq, row.retry_count);
-                    messages.push((row.seq, message));
-                }
-                Err(problem) => batch.invalid(row.seq, problem),
-            }
-        }
-        (batch, messages)
-    }
-
-    fn invalid(&mut self, seq: i64, problem: String) {
-        tracing::warn!(seq, error = %problem, "row can never be sent");
-        self.settled.push(Settlement { seq, outcome: Outcome::Invalid(problem) });
-    }
-
-    fn judge(
-        &mut self,
-        seq: i64,
-        result: Result<(), PublishError>,
-        settings: &Settings,
-        rng: &mut fastrand::Rng,
-    ) {
-        let Some(retries) = self.underway.remove(&seq) else { return };
-        let outcome = match result {
-            Ok(()) => Outcome::Published,
-            Err(error) if error.is_refusal() && retries < settings.max_retry_count => {
-                let delay = settings.backoff.delay(retries, rng.f64());
-                tracing::debug!(seq, attempt = retries + 1, ?delay, %error, "publish refused, will be retried");
-                Outcome::Retry { delay, error: error.to_string() }
-            }
-            Err(error) if error.is_refusal() => {
-                tracing::warn!(seq, attempts = retries + 1, %error, "publish refused for the last time");
-                Outcome::Failed(error.to_string())
-            }
-            Err(error) if error.is_transient() => Outcome::Released(Some(error.to_string())),
-            Err(error) => return self.invalid(seq, error.to_string()),
-        };
-        self.settled.push(Settlement { seq, outcome });
-    }
-
-    fn release_rest(&mut self, why: &str) {
-        let rest = std::mem::take(&mut self.underway).into_keys();
-        self.settled.extend(
-            rest.map(|seq| Settlement { seq, outcome: Outcome::Released(Some(why.to_owned())) }),
-        );
     }
 }

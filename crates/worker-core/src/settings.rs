@@ -21,6 +21,8 @@ pub struct Settings {
     pub inbound: bool,
     /// Most rows of one claim and of one inbox transaction.
     pub batch_size: usize,
+    /// Most rows that are published and not settled: what a crash may send again.
+    pub window: usize,
     /// How long claimed rows stay ours without a sign of life.
     pub lease: Duration,
     /// How often to look for rows while there are none.
@@ -49,6 +51,7 @@ impl Settings {
             outbound: true,
             inbound: true,
             batch_size: 500,
+            window: 256,
             lease: Duration::from_secs(30),
             poll_interval: Duration::from_secs(1),
             reconnect_interval: Duration::from_secs(5),

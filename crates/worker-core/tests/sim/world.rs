@@ -164,6 +164,7 @@ impl World {
             outbound: sends,
             inbound: !sends,
             batch_size: self.rng.usize(1..20),
+            window: self.rng.usize(1..20),
             max_retry_count: MAX_RETRIES,
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(20)),
             seed: self.rng.u64(..),

@@ -1,0 +1,100 @@
+//! What a run found, as a table and as JSON.
+
+use serde::Serialize;
+
+use crate::measure::Round;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    messages: usize,
+    payload_bytes: usize,
+    rounds: Vec<Round>,
+    outbound: Side,
+    inbound: Side,
+    worker_peak_resident_mib: Option<f64>,
+}
+
+/// Medians over the rounds, in messages a second.
+#[derive(Debug, Serialize)]
+struct Side {
+    client: f64,
+    database: f64,
+    /// `1 / (1/client + 1/database)`
+    in_series: f64,
+    postroad: f64,
+    /// Median over the rounds of `postroad / in_series`, each round for itself.
+    reached: f64,
+}
+
+impl Report {
+    pub(crate) fn of(
+        messages: usize,
+        payload_bytes: usize,
+        rounds: Vec<Round>,
+        peak: Option<u64>,
+    ) -> Self {
+        let outbound = Side::of(&rounds, |round| {
+            (round.outbound_client, round.outbound_database, round.outbound_relay)
+        });
+        let inbound = Side::of(&rounds, |round| {
+            (round.inbound_client, round.inbound_database, round.inbound_intake)
+        });
+        #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
+        let worker_peak_resident_mib = peak.map(|bytes| bytes as f64 / f64::from(1 << 20));
+        Self { messages, payload_bytes, rounds, outbound, inbound, worker_peak_resident_mib }
+    }
+
+    /// A table in Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let row = |name, side: &Side| {
+            format!(
+                "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} % |\n",
+                side.client,
+                side.database,
+                side.in_series,
+                side.postroad,
+                side.reached * 100.0
+            )
+        };
+        let mut text = format!(
+            "{} messages of {} bytes, quorum queue, PostgreSQL, medians of {} rounds, messages a second:\n\n",
+            self.messages,
+            self.payload_bytes,
+            self.rounds.len()
+        );
+        text.push_str(
+            "| way | amqprs alone | database alone | the two in series | postroad | reached |\n",
+        );
+        text.push_str("|---|---:|---:|---:|---:|---:|\n");
+        text.push_str(&row("outbound", &self.outbound));
+        text.push_str(&row("inbound", &self.inbound));
+        if let Some(peak) = self.worker_peak_resident_mib {
+            text.push_str(&format!(
+                "\nPeak resident memory of the worker with the backlog waiting: {peak:.1} MiB\n"
+            ));
+        }
+        text
+    }
+}
+
+impl Side {
+    fn of(rounds: &[Round], pick: fn(&Round) -> (f64, f64, f64)) -> Self {
+        let series = |(client, database, _): (f64, f64, f64)| 1.0 / (1.0 / client + 1.0 / database);
+        let over = |value: &dyn Fn((f64, f64, f64)) -> f64| {
+            median(rounds.iter().map(|round| value(pick(round))))
+        };
+        Self {
+            client: over(&|round| round.0),
+            database: over(&|round| round.1),
+            in_series: over(&series),
+            postroad: over(&|round| round.2),
+            reached: over(&|round| round.2 / series(round)),
+        }
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,46 @@
+//! The transport under test, on an exchange and a quorum queue of its own.
+
+use anyhow::Result;
+use postroad_transport::{Publisher, Transport};
+use postroad_transport_amqp::{AmqpSettings, AmqpTransport};
+use uuid::Uuid;
+
+use crate::client::Client;
+use crate::input::Rabbit;
+
+pub(crate) struct Names {
+    pub(crate) exchange: String,
+    pub(crate) queue: String,
+}
+
+impl Names {
+    pub(crate) fn fresh() -> Self {
+        let id = Uuid::new_v4();
+        Self { exchange: format!("bench-{id}"), queue: format!("bench-{id}.inbox") }
+    }
+}
+
+pub(crate) fn to(rabbit: &Rabbit, names: &Names) -> Result<AmqpTransport> {
+    Ok(AmqpTransport::new(AmqpSettings {
+        hosts: vec![(rabbit.host.clone(), rabbit.port)],
+        username: rabbit.username.clone(),
+        password: rabbit.password.as_str().into(),
+        virtual_host: rabbit.virtual_host.clone(),
+        exchange: names.exchange.clone(),
+        queue: names.queue.clone(),
+        bindings: vec!["event.#".to_owned()],
+        ..AmqpSettings::default()
+    })?)
+}
+
+/// Exchange and queue are there after this.
+pub(crate) async fn declare(transport: &AmqpTransport) -> Result<()> {
+    transport.connect_publisher().await?.close().await;
+    Ok(())
+}
+
+pub(crate) async fn remove(rabbit: &Rabbit, names: &Names) -> Result<()> {
+    let client = Client::connect(rabbit).await?;
+    client.remove(&names.exchange, &names.queue).await?;
+    client.close().await
+}
