@@ -4,6 +4,21 @@
 //! consumer: it lives and dies as a whole, never reconnects by itself and never retries a message. Reconnecting and
 //! retrying are the engine's, so that attempts do not multiply.
 //!
+//! ```
+//! use postroad_transport::{Outgoing, PublishError, Publisher, Transport};
+//!
+//! /// Publishes over a connection of its own. `Ok`: the broker has it.
+//! async fn publish_once(transport: &impl Transport, message: Outgoing) -> Result<(), PublishError> {
+//!     let publisher = transport
+//!         .connect_publisher()
+//!         .await
+//!         .map_err(|error| PublishError::Unconfirmed(error.to_string()))?;
+//!     let outcome = publisher.publish(message).await;
+//!     publisher.close().await;
+//!     outcome
+//! }
+//! ```
+//!
 //! With the feature `testing`, [`testing`] holds the suite of promises that every transport passes.
 
 mod error;

@@ -12,10 +12,14 @@ pub trait Transport: Send + Sync + 'static {
     type Subscriber: Subscriber;
 
     /// Connects, sets up the topology and is ready to publish. Ends within the settings' connect timeout.
-    fn connect_publisher(&self) -> impl Future<Output = Result<Self::Publisher, ConnectError>> + Send;
+    fn connect_publisher(
+        &self,
+    ) -> impl Future<Output = Result<Self::Publisher, ConnectError>> + Send;
 
     /// Connects, sets up the topology and is subscribed. Ends within the settings' connect timeout.
-    fn connect_subscriber(&self) -> impl Future<Output = Result<Self::Subscriber, ConnectError>> + Send;
+    fn connect_subscriber(
+        &self,
+    ) -> impl Future<Output = Result<Self::Subscriber, ConnectError>> + Send;
 }
 
 /// One connection for publishing, with confirms.
@@ -43,7 +47,10 @@ pub trait Subscriber: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Result<Delivery, Disconnected>> + Send;
 
     /// Acknowledges every delivery up to and including `tag`. After `Err` they come again.
-    fn acknowledge_through(&mut self, tag: u64) -> impl Future<Output = Result<(), Disconnected>> + Send;
+    fn acknowledge_through(
+        &mut self,
+        tag: u64,
+    ) -> impl Future<Output = Result<(), Disconnected>> + Send;
 
     /// The most deliveries that can be unacknowledged at once (prefetch).
     fn prefetch(&self) -> usize;

@@ -1,0 +1,105 @@
+//! Opening connections.
+
+use std::sync::Arc;
+
+use amqprs::channel::{BasicConsumeArguments, BasicQosArguments, ConfirmSelectArguments};
+use postroad_transport::{ConnectError, Transport};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::breaker::Breaker;
+use crate::connect::connect;
+use crate::link::Link;
+use crate::subscriber::Consumer;
+use crate::topology::{set_up, step};
+use crate::{AmqpPublisher, AmqpSettings, AmqpSubscriber, SettingsError};
+
+/// Connects to RabbitMQ. Publishers declare and bind the queue as subscribers do, so that a request sent before the
+/// first subscriber came is kept.
+#[derive(Debug)]
+pub struct AmqpTransport {
+    settings: AmqpSettings,
+    breaker: Arc<Breaker>,
+}
+
+impl AmqpTransport {
+    /// Checks the settings. After `Ok` they can fail at the broker only.
+    pub fn new(settings: AmqpSettings) -> Result<Self, SettingsError> {
+        settings.check()?;
+        Ok(Self { settings, breaker: Arc::default() })
+    }
+
+    /// A connection on which the topology is as it should be.
+    async fn link(&self, role: &str, deadline: Instant) -> Result<Link, ConnectError> {
+        let mut link = connect(&self.settings, role, deadline).await?;
+        match set_up(&mut link, &self.settings, deadline).await {
+            Ok(()) => Ok(link),
+            Err(error) => {
+                link.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    async fn confirm_mode(link: &mut Link, deadline: Instant) -> Result<(), ConnectError> {
+        let channel = link.channel.clone();
+        let request =
+            async move { channel.confirm_select(ConfirmSelectArguments::new(false)).await };
+        step(link, "confirm mode", deadline, request).await
+    }
+}
+
+impl Transport for AmqpTransport {
+    type Publisher = AmqpPublisher;
+    type Subscriber = AmqpSubscriber;
+
+    async fn connect_publisher(&self) -> Result<AmqpPublisher, ConnectError> {
+        let deadline = Instant::now() + self.settings.connect_timeout;
+        let mut link = self.link("publisher", deadline).await?;
+        if let Err(error) = Self::confirm_mode(&mut link, deadline).await {
+            link.abandon();
+            return Err(error);
+        }
+        info!(exchange = self.settings.exchange, "connected for publishing");
+        Ok(AmqpPublisher::start(link, self.settings.clone()))
+    }
+
+    async fn connect_subscriber(&self) -> Result<AmqpSubscriber, ConnectError> {
+        let deadline = Instant::now() + self.settings.connect_timeout;
+        let cautious = self.breaker.is_open();
+        if cautious {
+            warn!(
+                queue = self.settings.queue,
+                "taking deliveries one at a time: the last connections broke at once"
+            );
+        }
+        let prefetch = if cautious { 1 } else { self.settings.prefetch };
+        let mut link = self.link("subscriber", deadline).await?;
+        let channel = link.channel.clone();
+        let queue = self.settings.queue.clone();
+        let consume = async move {
+            channel.basic_qos(BasicQosArguments::new(0, prefetch, false)).await?;
+            let (_, messages) =
+                channel.basic_consume_rx(BasicConsumeArguments::new(&queue, "")).await?;
+            Ok(messages)
+        };
+        let messages = match step(&mut link, "consumer", deadline, consume).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                link.abandon();
+                return Err(error);
+            }
+        };
+        info!(queue = self.settings.queue, prefetch, "connected for consuming");
+        let write_timeout = self.settings.write_timeout;
+        let breaker = Arc::clone(&self.breaker);
+        Ok(AmqpSubscriber::start(Consumer {
+            link,
+            messages,
+            prefetch,
+            write_timeout,
+            breaker,
+            cautious,
+        }))
+    }
+}

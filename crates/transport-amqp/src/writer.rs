@@ -1,0 +1,181 @@
+//! The task that owns a publishing connection.
+
+use std::time::Duration;
+
+use postroad_transport::PublishError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{debug, info, warn};
+
+use crate::events::Event;
+use crate::link::Link;
+use crate::outgoing::Prepared;
+use crate::probe::Probe;
+use crate::settings::AmqpSettings;
+use crate::tracker::{OutOfStep, Outcome, ReturnKey, Tracker};
+
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A confirm that takes longer means that the broker is short of memory or disk: nothing more is sent, and nothing is
+/// sent again.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
+
+/// For the last confirms when closing.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A message and whoever waits for its outcome. A waiter that is gone does not want it sent any more.
+pub(crate) struct Job {
+    pub(crate) message: Prepared,
+    pub(crate) waiter: Waiter,
+}
+
+pub(crate) type Waiter = oneshot::Sender<Result<(), PublishError>>;
+
+/// How a connection ends.
+enum End {
+    /// As it was asked to.
+    Closed,
+    /// For this reason.
+    Broken(String),
+}
+
+pub(crate) struct Writer {
+    link: Link,
+    settings: AmqpSettings,
+    jobs: mpsc::Receiver<Job>,
+    tracker: Tracker<Waiter>,
+    probe: Probe,
+    stalled: bool,
+    /// Set when asked to close: how long to wait for confirms.
+    closing: Option<Instant>,
+}
+
+impl Writer {
+    pub(crate) fn new(link: Link, settings: AmqpSettings, jobs: mpsc::Receiver<Job>) -> Self {
+        let (tracker, probe) = (Tracker::new(), Probe::new(settings.prefetch));
+        Self { link, settings, jobs, tracker, probe, stalled: false, closing: None }
+    }
+
+    /// Runs until the connection ends or `stop` is told, and leaves the reason in `ended`. Messages without an outcome
+    /// then end as unconfirmed: their waiters are dropped.
+    pub(crate) async fn run(
+        mut self,
+        stop: oneshot::Receiver<()>,
+        ended: watch::Sender<Option<String>>,
+    ) {
+        match self.serve(stop).await {
+            End::Closed => {
+                debug!("publishing connection closed");
+                self.link.close().await;
+                ended.send_replace(Some("closed".to_owned()));
+            }
+            End::Broken(reason) => {
+                warn!(error = reason, in_flight = self.tracker.len(), "publishing connection lost");
+                ended.send_replace(Some(reason));
+                self.link.abandon();
+            }
+        }
+    }
+
+    async fn serve(&mut self, mut stop: oneshot::Receiver<()>) -> End {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let may_send = self.may_send();
+            tokio::select! {
+                biased;
+                event = self.link.events.recv() => if let Err(reason) = self.hear(event) {
+                    return End::Broken(reason);
+                },
+                _ = &mut stop, if self.closing.is_none() => self.closing = Some(Instant::now() + DRAIN_TIMEOUT),
+                _ = tick.tick() => if let Err(reason) = self.look_at_the_clock().await {
+                    return End::Broken(reason);
+                },
+                job = self.jobs.recv(), if may_send => match job {
+                    Some(job) => if let Err(reason) = self.send(job).await {
+                        return End::Broken(reason);
+                    },
+                    None => self.closing = Some(Instant::now() + DRAIN_TIMEOUT),
+                },
+            }
+            if self
+                .closing
+                .is_some_and(|deadline| self.tracker.is_empty() || deadline <= Instant::now())
+            {
+                return End::Closed;
+            }
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        self.closing.is_none()
+            && !self.stalled
+            && self.tracker.len() < self.settings.window
+            && self.tracker.bytes() < self.settings.window_bytes
+            // Whatever is sent on a closed channel ends the connection; the event that says why is on its way.
+            && self.link.channel.is_open()
+    }
+
+    async fn send(&mut self, job: Job) -> Result<(), String> {
+        let Job { message, waiter } = job;
+        if waiter.is_closed() {
+            return Ok(());
+        }
+        let arguments = message.arguments(&self.settings.exchange);
+        let key = ReturnKey { message_id: message.message_id, topic: message.topic };
+        // Before the sending, so that no confirm can come first.
+        self.tracker.insert(waiter, message.size, Instant::now(), message.mandatory.then_some(key));
+        let publish = self.link.channel.basic_publish(message.properties, message.body, arguments);
+        match timeout(self.settings.write_timeout, publish).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("cannot send: {error}")),
+            Err(_) => Err(format!("cannot send within {:?}", self.settings.write_timeout)),
+        }
+    }
+
+    fn hear(&mut self, event: Option<Event>) -> Result<(), String> {
+        match event {
+            Some(Event::Confirmed { tag, multiple, taken }) => {
+                for (waiter, outcome) in
+                    self.tracker.confirmed(tag, multiple, taken).map_err(out_of_step)?
+                {
+                    let outcome = match outcome {
+                        Outcome::Taken => Ok(()),
+                        Outcome::Refused(reason) => Err(PublishError::Refused(reason)),
+                    };
+                    // Whoever waited may have stopped; then the outcome interests nobody.
+                    waiter.send(outcome).ok();
+                }
+                Ok(())
+            }
+            Some(Event::Returned { topic, message_id, reason }) => self
+                .tracker
+                .returned(&ReturnKey { message_id, topic }, &reason)
+                .map_err(out_of_step),
+            ended => Link::ended(ended).map_or(Ok(()), Err),
+        }
+    }
+
+    async fn look_at_the_clock(&mut self) -> Result<(), String> {
+        let waiting = self.tracker.oldest().map_or(Duration::ZERO, |sent| sent.elapsed());
+        if waiting >= self.settings.confirm_timeout {
+            return Err(format!("no confirm within {:?}", self.settings.confirm_timeout));
+        }
+        let stalled = waiting >= STALLED_AFTER;
+        if stalled && !self.stalled {
+            warn!(
+                in_flight = self.tracker.len(),
+                "broker stalled: it takes messages and confirms none"
+            );
+        } else if !stalled && self.stalled {
+            info!("broker confirms again");
+        }
+        self.stalled = stalled;
+        self.probe.check(&self.link.channel, self.tracker.is_empty()).await
+    }
+}
+
+fn out_of_step(_: OutOfStep) -> String {
+    "the broker confirmed a message that was not sent".to_owned()
+}
