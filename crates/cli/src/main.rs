@@ -16,7 +16,7 @@ use crate::args::{Cli, Command};
 use crate::output::Output;
 
 /// RabbitMQ may deliver a header table nested as deep as one frame holds; decoding it recurses.
-const STACK_BYTES: usize = 32 << 20;
+const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

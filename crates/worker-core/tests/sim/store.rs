@@ -193,6 +193,10 @@ impl Tables {
 }
 
 impl Row {
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.token.is_some()
+    }
+
     fn end(&mut self, status: &'static str, error: &str) {
         self.status = status;
         self.last_error = Some(error.to_owned());

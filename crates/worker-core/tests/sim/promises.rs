@@ -1,0 +1,143 @@
+//! Single promises of the engine, each in a world of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_envelope::OutboxColumns;
+use postroad_transport_memory::{Broker, MemorySettings, MemoryTransport};
+use postroad_worker_core::{Counts, Settings, WorkerIdentity, WorkerStatus, run};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{MemoryStore, StoreFault};
+
+fn settings() -> Settings {
+    Settings { inbound: false, ..Settings::new("default", "ebmr") }
+}
+
+fn start(
+    store: &MemoryStore,
+    broker: &Broker,
+    settings: Settings,
+) -> (JoinHandle<Counts>, CancellationToken) {
+    let identity = WorkerIdentity { id: "w".into(), host: "h".into(), pid: 1, version: "0".into() };
+    let transport = MemoryTransport::new(broker.clone(), MemorySettings::default());
+    let stop = CancellationToken::new();
+    let worker =
+        run(Arc::new(store.clone()), Arc::new(transport), settings, identity, stop.clone());
+    (tokio::spawn(worker), stop)
+}
+
+fn insert(store: &MemoryStore, rows: usize) {
+    for n in 0..rows {
+        let columns = OutboxColumns {
+            id: format!("row-{n}"),
+            topic: "event.machine.spindle.started".to_owned(),
+            event_type: Some("started".to_owned()),
+            payload: "{}".to_owned(),
+            ..OutboxColumns::default()
+        };
+        store.insert(columns, None);
+    }
+}
+
+fn pending(store: &MemoryStore) -> usize {
+    store.tables().outbox.values().filter(|row| row.status == "pending").count()
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(5);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within five minutes");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_can_send_no_more_than_a_window_again() {
+    let (store, broker) = (MemoryStore::default(), Broker::recording());
+    insert(&store, 2_000);
+    let (worker, _stop) = start(&store, &broker, Settings { window: 100, ..settings() });
+    until("something is published", || pending(&store) < 2_000).await;
+    // From here on nothing can be settled, whatever the broker confirms.
+    store.set_faults(|| Some(StoreFault::Before));
+    sleep(Duration::from_secs(20)).await;
+    worker.abort();
+    let settled = 2_000 - pending(&store);
+    let taken = broker.taken().len();
+    assert!(taken <= settled + 100, "{taken} on the wire, {settled} settled");
+    assert!(taken > settled, "nothing was on its way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_worker_gives_back_what_is_not_confirmed() {
+    let (store, broker) = (MemoryStore::default(), Broker::recording());
+    insert(&store, 10);
+    broker.set_confirm_latency(Duration::from_hours(1));
+    broker.set_confirm_timeout(Duration::from_hours(2));
+    let (worker, stop) = start(&store, &broker, settings());
+    until("everything is on the wire", || broker.taken().len() == 10).await;
+    let told_at = Instant::now();
+    stop.cancel();
+    worker.await.unwrap();
+    assert!(told_at.elapsed() <= Duration::from_secs(10), "took {:?}", told_at.elapsed());
+    assert!(store.tables().outbox.values().all(|row| !row.is_claimed()), "a row is still claimed");
+    assert!(store.tables().outbox.values().all(|row| row.claimable.retry_count == 0));
+    assert_eq!(
+        store.tables().heartbeats.last().map(|last| last.status),
+        Some(WorkerStatus::Stopped)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_broker_gets_no_message_twice_while_the_lease_is_renewed() {
+    let (store, broker) = (MemoryStore::default(), Broker::recording());
+    insert(&store, 10);
+    broker.set_confirm_latency(Duration::from_mins(3));
+    broker.set_confirm_timeout(Duration::from_hours(1));
+    let (worker, stop) = start(&store, &broker, settings());
+    let (other, other_stop) = start(&store, &broker, settings());
+    until("everything is published", || pending(&store) == 0).await;
+    assert_eq!(broker.taken().len(), 10);
+    stop.cancel();
+    other_stop.cancel();
+    let lost = worker.await.unwrap().lease_lost + other.await.unwrap().lease_lost;
+    assert_eq!(lost, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_more_is_sent_once_the_lease_cannot_be_renewed() {
+    let (store, broker) = (MemoryStore::default(), Broker::recording());
+    insert(&store, 100);
+    broker.set_confirm_latency(Duration::from_secs(20));
+    broker.set_confirm_timeout(Duration::from_hours(1));
+    let (worker, _stop) = start(&store, &broker, Settings { window: 10, ..settings() });
+    until("the first are on the wire", || broker.taken().len() == 10).await;
+    store.set_faults(|| Some(StoreFault::Before));
+    // The lease of 30 s ends; what was confirmed meanwhile cannot be settled, and nothing new may be sent.
+    sleep(Duration::from_mins(4)).await;
+    assert_eq!(broker.taken().len(), 10);
+    store.heal();
+    until("everything is published", || pending(&store) == 0).await;
+    worker.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_away_for_an_hour_costs_no_attempt() {
+    let (store, broker) = (MemoryStore::default(), Broker::recording());
+    broker.stop();
+    insert(&store, 10);
+    let (worker, stop) = start(&store, &broker, settings());
+    sleep(Duration::from_hours(1)).await;
+    let last = store.tables().heartbeats.last().cloned().unwrap();
+    assert_eq!(last.status, WorkerStatus::Reconnecting);
+    assert!(last.last_error.is_some_and(|error| error.contains("broker not available")));
+    broker.start();
+    let back_at = Instant::now();
+    until("everything is published", || pending(&store) == 0).await;
+    assert!(back_at.elapsed() < Duration::from_secs(6), "took {:?}", back_at.elapsed());
+    assert!(store.tables().outbox.values().all(|row| row.claimable.retry_count == 0));
+    stop.cancel();
+    worker.await.unwrap();
+}
