@@ -8,7 +8,7 @@ use postroad_transport::Delivery;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use crate::breaker::Breaker;
 use crate::incoming::delivery;
@@ -60,7 +60,7 @@ impl Pump {
                 ended.send_replace(Some("closed".to_owned()));
             }
             End::Broken { reason, silent } => {
-                warn!(error = reason, "consuming connection lost");
+                debug!(error = reason, "consuming connection lost");
                 if silent && self.breaker.broke(start.elapsed(), acknowledged) {
                     error!(
                         "a message in the queue may be breaking every connection: find it at the queue's head"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use amqprs::channel::{BasicConsumeArguments, BasicQosArguments, ConfirmSelectArguments};
 use postroad_transport::{ConnectError, Transport};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -20,19 +21,24 @@ use crate::{AmqpPublisher, AmqpSettings, AmqpSubscriber, SettingsError};
 pub struct AmqpTransport {
     settings: AmqpSettings,
     breaker: Arc<Breaker>,
+    /// One set-up at a time: a consumer on a quorum queue that another connection is just making is refused.
+    set_up: Mutex<()>,
 }
 
 impl AmqpTransport {
     /// Checks the settings. After `Ok` they can fail at the broker only.
     pub fn new(settings: AmqpSettings) -> Result<Self, SettingsError> {
         settings.check()?;
-        Ok(Self { settings, breaker: Arc::default() })
+        Ok(Self { settings, breaker: Arc::default(), set_up: Mutex::default() })
     }
 
     /// A connection on which the topology is as it should be.
     async fn link(&self, role: &str, deadline: Instant) -> Result<Link, ConnectError> {
         let mut link = connect(&self.settings, role, deadline).await?;
-        match set_up(&mut link, &self.settings, deadline).await {
+        let turn = self.set_up.lock().await;
+        let done = set_up(&mut link, &self.settings, deadline).await;
+        drop(turn);
+        match done {
             Ok(()) => Ok(link),
             Err(error) => {
                 link.abandon();

@@ -71,7 +71,11 @@ impl Writer {
                 ended.send_replace(Some("closed".to_owned()));
             }
             End::Broken(reason) => {
-                warn!(error = reason, in_flight = self.tracker.len(), "publishing connection lost");
+                debug!(
+                    error = reason,
+                    in_flight = self.tracker.len(),
+                    "publishing connection lost"
+                );
                 ended.send_replace(Some(reason));
                 self.link.abandon();
             }

@@ -19,6 +19,8 @@ use crate::{signals, transports};
 
 /// Between looks at a database that is down, or at a config that is not active.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Each may hold a socket and a window of messages.
+const MOST_ABANDONED: u64 = 50;
 
 pub(crate) async fn run(args: &Worker, database_url: &str) -> Result<ExitCode> {
     let stop = signals::stop_token()?;
@@ -127,11 +129,18 @@ impl Runner<'_> {
         tokio::pin!(worker);
         tokio::select! {
             _ = &mut worker => return Ok(()),
-            () = self.changed(config) => stop.cancel(),
+            () = self.changed(config) => {
+                tracing::info!(config_key = %config.runtime.config_key, "config changed");
+                stop.cancel();
+                worker.await;
+                Ok(())
+            }
+            abandoned = too_many_abandoned() => {
+                stop.cancel();
+                worker.await;
+                bail!("{abandoned} broken broker connections cannot be closed: start the worker anew")
+            }
         }
-        tracing::info!(config_key = %config.runtime.config_key, "config changed");
-        worker.await;
-        Ok(())
     }
 
     /// Waits until the stored config is another one than `config`.
@@ -175,6 +184,18 @@ impl Runner<'_> {
             seed: Uuid::new_v4().as_u64_pair().0,
             ..Settings::new(runtime.config_key.as_str(), transports::service(runtime)?)
         })
+    }
+}
+
+/// Waits until connections that were given up, and that the client library cannot let go of, have become too many for
+/// this process. A supervisor that starts it anew is the cure.
+async fn too_many_abandoned() -> u64 {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let abandoned = postroad_transport_amqp::abandoned_connections();
+        if abandoned >= MOST_ABANDONED {
+            return abandoned;
+        }
     }
 }
 
