@@ -128,7 +128,7 @@ impl Runner<'_> {
         );
         tokio::pin!(worker);
         tokio::select! {
-            _ = &mut worker => return Ok(()),
+            _ = &mut worker => Ok(()),
             () = self.changed(config) => {
                 tracing::info!(config_key = %config.runtime.config_key, "config changed");
                 stop.cancel();
