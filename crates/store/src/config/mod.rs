@@ -1,0 +1,57 @@
+//! The runtime configuration: reading, checking and changing it.
+
+mod columns;
+mod error;
+mod write;
+
+use postroad_worker_core::StoreError;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use serde::Serialize;
+
+use crate::Database;
+use crate::entity::{mqtt_settings, rabbitmq_settings, runtime_config};
+use crate::fault::ask;
+
+pub use crate::entity::mqtt_settings::Model as MqttSettings;
+pub use crate::entity::rabbitmq_settings::Model as RabbitMqSettings;
+pub use crate::entity::runtime_config::Model as RuntimeConfig;
+pub use error::ConfigError;
+pub use write::{Changes, activate, deactivate, import, set};
+
+/// A config with the settings of both brokers; where a table has no row for it, the defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// What is common to all brokers.
+    pub runtime: RuntimeConfig,
+    /// What only RabbitMQ knows.
+    pub rabbitmq: RabbitMqSettings,
+    /// What only MQTT knows.
+    pub mqtt: MqttSettings,
+}
+
+/// The config of that name, `None` where there is none.
+pub async fn load(db: &Database, config_key: &str) -> Result<Option<Config>, StoreError> {
+    ask(read(db.connection(), config_key)).await
+}
+
+/// Every config, by name.
+pub async fn list(db: &Database) -> Result<Vec<RuntimeConfig>, StoreError> {
+    let query = runtime_config::Entity::find().order_by_asc(runtime_config::Column::ConfigKey);
+    ask(query.all(db.connection())).await
+}
+
+async fn read(
+    db: &impl ConnectionTrait,
+    config_key: &str,
+) -> Result<Option<Config>, sea_orm::DbErr> {
+    let by_key = runtime_config::Column::ConfigKey.eq(config_key);
+    let Some(runtime) = runtime_config::Entity::find().filter(by_key).one(db).await? else {
+        return Ok(None);
+    };
+    let by_key = rabbitmq_settings::Column::ConfigKey.eq(config_key);
+    let rabbitmq =
+        rabbitmq_settings::Entity::find().filter(by_key).one(db).await?.unwrap_or_default();
+    let by_key = mqtt_settings::Column::ConfigKey.eq(config_key);
+    let mqtt = mqtt_settings::Entity::find().filter(by_key).one(db).await?.unwrap_or_default();
+    Ok(Some(Config { runtime, rabbitmq, mqtt }))
+}

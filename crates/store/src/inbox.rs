@@ -1,0 +1,165 @@
+//! The inbox as the engine sees it: a batch of messages in one transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use postroad_worker_core::{InboxEntry, InboxStore, Quarantined, StoreError, Stored};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
+use serde::Serialize;
+
+use crate::arrival::{Arrival, unstorable, without_headers};
+use crate::fault::{Fault, ask, fault, message, store_error, within_deadline};
+use crate::inbox_sql::{CLAIM_KEYS, INSERT_ROWS, KNOWN, QUARANTINE};
+use crate::sql_store::SqlStore;
+use crate::text::{json_without_nul, note, without_nul};
+
+impl InboxStore for SqlStore {
+    async fn store(&self, entries: &[InboxEntry]) -> Result<Stored, StoreError> {
+        let arrivals: Vec<_> =
+            entries.iter().map(|entry| Arrival::new(self.config_key(), entry)).collect();
+        let mut total = Stored::default();
+        // Depth first and left to right, so that rows are stored in the order in which they came.
+        let mut batches = vec![arrivals.as_slice()];
+        while let Some(batch) = batches.pop() {
+            let stored = match within_deadline(self.store_batch(batch)).await? {
+                Err(error) if fault(&error) == Fault::Data => match batch {
+                    [] => return Err(store_error(&error)),
+                    [culprit] => self.set_apart(culprit, &message(&error)).await?,
+                    _ => {
+                        let (left, right) = batch.split_at(batch.len() / 2);
+                        batches.extend([right, left]);
+                        continue;
+                    }
+                },
+                outcome => outcome.map_err(|error| store_error(&error))?,
+            };
+            total.inserted += stored.inserted;
+            total.duplicates += stored.duplicates;
+            total.quarantined += stored.quarantined;
+        }
+        Ok(total)
+    }
+}
+
+impl SqlStore {
+    /// Stores all of a batch or nothing.
+    async fn store_batch(&self, batch: &[Arrival<'_>]) -> Result<Stored, DbErr> {
+        if batch.is_empty() {
+            return Ok(Stored::default());
+        }
+        let transaction = self.database().begin().await?;
+        let fresh = self.insert_fresh(&transaction, batch).await?;
+        let mut stored = Stored { inserted: fresh.len(), ..Stored::default() };
+        for conflict in self.conflicts(&transaction, batch, &fresh, &mut stored).await? {
+            self.quarantine(&transaction, &conflict).await?;
+            stored.quarantined += 1;
+        }
+        for entry in batch.iter().filter_map(Arrival::quarantined) {
+            self.quarantine(&transaction, entry).await?;
+            stored.quarantined += 1;
+        }
+        transaction.commit().await?;
+        Ok(stored)
+    }
+
+    /// Inserts what was never seen before, in the database or in this batch, and returns the new rows' ids.
+    async fn insert_fresh(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[Arrival<'_>],
+    ) -> Result<HashSet<String>, DbErr> {
+        let mut keys: Vec<_> = batch.iter().filter_map(Arrival::key).collect();
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        // Stable: of equal keys the first that came stays.
+        keys.sort_by(|a, b| a.key.cmp(b.key));
+        keys.dedup_by(|later, first| later.key == first.key);
+        let dialect = self.database().dialect();
+        let seen = CLAIM_KEYS.bind(dialect, [self.config_key().into(), json(&keys).into()]);
+        let fresh = transaction.query_all_raw(seen).await?;
+        let fresh: HashSet<String> =
+            fresh.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
+        let rows: Vec<_> =
+            batch.iter().filter_map(Arrival::row).filter(|row| fresh.contains(row.id)).collect();
+        if !rows.is_empty() {
+            let insert = INSERT_ROWS.bind(dialect, [self.config_key().into(), json(&rows).into()]);
+            transaction.execute_raw(insert).await?;
+        }
+        Ok(fresh)
+    }
+
+    /// Compares what was seen before with what is known of it: counts the duplicates, returns the conflicts.
+    async fn conflicts(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[Arrival<'_>],
+        fresh: &HashSet<String>,
+        stored: &mut Stored,
+    ) -> Result<Vec<Quarantined>, DbErr> {
+        let seen: Vec<_> = batch
+            .iter()
+            .filter(|arrival| arrival.key().is_some_and(|key| !fresh.contains(key.id)))
+            .collect();
+        if seen.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<_> =
+            seen.iter().filter_map(|arrival| arrival.key()).map(|key| key.key).collect();
+        let mut known = HashMap::new();
+        for row in transaction
+            .query_all_raw(KNOWN.bind(self.database().dialect(), [json(&keys).into()]))
+            .await?
+        {
+            let (digest, payload): (String, Option<String>) =
+                (row.try_get("", "digest")?, row.try_get("", "payload")?);
+            known.insert(row.try_get::<String>("", "key")?, (digest, payload));
+        }
+        let mut conflicts = Vec::new();
+        for arrival in seen {
+            let first = arrival.key().and_then(|key| known.get(key.key));
+            match first
+                .and_then(|(digest, payload)| arrival.conflict_with(digest, payload.as_deref()))
+            {
+                Some(conflict) => conflicts.push(conflict),
+                None => stored.duplicates += 1,
+            }
+        }
+        Ok(conflicts)
+    }
+
+    /// Keeps a message that the database would not take, by itself; without its headers where those are the trouble.
+    async fn set_apart(&self, culprit: &Arrival<'_>, why: &str) -> Result<Stored, StoreError> {
+        let culprit = match culprit.entry() {
+            InboxEntry::Message(row) => unstorable(row, why.to_owned()),
+            InboxEntry::Quarantine(entry) => entry.clone(),
+        };
+        let db = self.database().connection();
+        match within_deadline(self.quarantine(db, &culprit)).await? {
+            Err(error) if fault(&error) == Fault::Data => {
+                ask(self.quarantine(db, &without_headers(&culprit))).await?;
+            }
+            outcome => outcome.map_err(|error| store_error(&error))?,
+        }
+        Ok(Stored { quarantined: 1, ..Stored::default() })
+    }
+
+    async fn quarantine(
+        &self,
+        db: &impl ConnectionTrait,
+        entry: &Quarantined,
+    ) -> Result<(), DbErr> {
+        let values: [Value; 6] = [
+            self.config_key().into(),
+            without_nul(&entry.topic).into(),
+            entry.reason.into(),
+            note(&entry.detail).into(),
+            entry.original.body.to_vec().into(),
+            entry.original.headers.as_deref().map(json_without_nul).into(),
+        ];
+        db.execute_raw(QUARANTINE.bind(self.database().dialect(), values)).await.map(drop)
+    }
+}
+
+fn json(rows: &impl Serialize) -> String {
+    serde_json::to_string(rows).expect("text and numbers are JSON")
+}

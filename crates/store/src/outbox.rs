@@ -1,0 +1,193 @@
+//! The outbox as the engine sees it: claim and settle.
+
+use std::time::Duration;
+
+use postroad_envelope::OutboxColumns;
+use postroad_worker_core::{Claim, OutboxRow, OutboxStore, Outcome, Settlement, StoreError};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::fault::ask;
+use crate::outbox_sql::{CLAIM, RENEW, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED};
+use crate::sql_store::SqlStore;
+use crate::text::note;
+use crate::turns::Turn;
+
+impl OutboxStore for SqlStore {
+    async fn claim(&self, limit: usize, lease: Duration) -> Result<Claim, StoreError> {
+        ask(self.try_claim(limit, lease)).await
+    }
+
+    async fn renew(&self, token: &str, lease: Duration) -> Result<usize, StoreError> {
+        let values = [token.into(), millis(lease).into()];
+        let statement = RENEW.bind(self.database().dialect(), values);
+        ask(execute(self.database().connection(), statement)).await
+    }
+
+    async fn settle(&self, token: &str, settlements: &[Settlement]) -> Result<usize, StoreError> {
+        ask(self.try_settle(token, settlements)).await
+    }
+}
+
+impl SqlStore {
+    async fn try_claim(&self, limit: usize, lease: Duration) -> Result<Claim, DbErr> {
+        let token = Uuid::new_v4().to_string();
+        let mut due: Vec<(String, OutboxRow)> = Vec::new();
+        let mut turn = Some(self.turns().first(limit));
+        while let Some(now) = turn {
+            let rows = match self.claim_turn(&token, lease, &now).await {
+                // What is claimed already is not given up for what might be.
+                Err(_) if !due.is_empty() => break,
+                rows => rows?,
+            };
+            let keys = rows.iter().filter_map(|(_, row)| row.ordering_key.as_deref());
+            turn = self.turns().next(&now, rows.len(), keys);
+            due.extend(rows);
+        }
+        // A database returns updated rows in any order.
+        due.sort_by(|(a_due, a), (b_due, b)| (a_due, a.seq).cmp(&(b_due, b.seq)));
+        Ok(Claim { token, rows: due.into_iter().map(|(_, row)| row).collect() })
+    }
+
+    /// One statement; the rows with when they were due.
+    async fn claim_turn(
+        &self,
+        token: &str,
+        lease: Duration,
+        turn: &Turn,
+    ) -> Result<Vec<(String, OutboxRow)>, DbErr> {
+        let values = [
+            self.config_key().into(),
+            count(turn.limit),
+            token.into(),
+            millis(lease).into(),
+            turn.from.as_str().into(),
+            count(turn.keyed),
+        ];
+        let statement = CLAIM.bind(self.database().dialect(), values);
+        let rows = self.database().connection().query_all_raw(statement).await?;
+        rows.iter().map(|row| Ok((row.try_get("", "due")?, outbox_row(row)?))).collect()
+    }
+
+    async fn try_settle(&self, token: &str, settlements: &[Settlement]) -> Result<usize, DbErr> {
+        let statements = self.settle_statements(token, settlements);
+        if let [statement] = statements.as_slice() {
+            return execute(self.database().connection(), statement.clone()).await;
+        }
+        let transaction = self.database().begin().await?;
+        let mut settled = 0;
+        for statement in statements {
+            settled += execute(&transaction, statement).await?;
+        }
+        transaction.commit().await?;
+        Ok(settled)
+    }
+
+    /// At most one statement a kind of outcome, none where there is nothing of the kind.
+    fn settle_statements(&self, token: &str, settlements: &[Settlement]) -> Vec<Statement> {
+        let mut published = Vec::new();
+        let mut ended = Vec::new();
+        let mut pending = Vec::new();
+        for Settlement { seq, outcome } in settlements {
+            let seq = *seq;
+            match outcome {
+                Outcome::Published => published.push(seq),
+                Outcome::Invalid(error) => {
+                    ended.push(Ended { seq, status: "invalid", error: note(error) });
+                }
+                Outcome::Failed(error) => {
+                    ended.push(Ended { seq, status: "error", error: note(error) });
+                }
+                Outcome::Retry { delay, error } => {
+                    pending.push(Pending {
+                        seq,
+                        delay_ms: Some(millis(*delay)),
+                        error: Some(note(error)),
+                    });
+                }
+                Outcome::Released(error) => {
+                    pending.push(Pending {
+                        seq,
+                        delay_ms: None,
+                        error: error.as_deref().map(note),
+                    });
+                }
+            }
+        }
+        let dialect = self.database().dialect();
+        let mut statements = Vec::new();
+        if !published.is_empty() {
+            statements
+                .push(SETTLE_PUBLISHED.bind(dialect, [token.into(), dialect.keys(&published)]));
+        }
+        if !ended.is_empty() {
+            statements.push(SETTLE_ENDED.bind(dialect, [token.into(), json(&ended).into()]));
+        }
+        if !pending.is_empty() {
+            statements.push(SETTLE_PENDING.bind(dialect, [token.into(), json(&pending).into()]));
+        }
+        statements
+    }
+}
+
+/// A row that is done with, unpublished.
+#[derive(Serialize)]
+struct Ended {
+    seq: i64,
+    status: &'static str,
+    error: String,
+}
+
+/// A row that stays pending: refused once more where there is a delay, given back where there is none.
+#[derive(Serialize)]
+struct Pending {
+    seq: i64,
+    delay_ms: Option<i64>,
+    error: Option<String>,
+}
+
+async fn execute(db: &impl ConnectionTrait, statement: Statement) -> Result<usize, DbErr> {
+    let result = db.execute_raw(statement).await?;
+    Ok(usize::try_from(result.rows_affected()).unwrap_or(usize::MAX))
+}
+
+fn outbox_row(row: &QueryResult) -> Result<OutboxRow, DbErr> {
+    let columns = OutboxColumns {
+        id: row.try_get("", "id")?,
+        topic: row.try_get("", "topic")?,
+        message_id: row.try_get("", "message_id")?,
+        message_type: row.try_get("", "message_type")?,
+        message_status: row.try_get("", "message_status")?,
+        request_id: row.try_get("", "request_id")?,
+        event_type: row.try_get("", "event_type")?,
+        source_service: row.try_get("", "source_service")?,
+        parent_request_id: row.try_get("", "parent_request_id")?,
+        chain_depth: row.try_get("", "chain_depth")?,
+        reply_to: row.try_get("", "reply_to")?,
+        payload: row.try_get("", "payload")?,
+    };
+    Ok(OutboxRow {
+        seq: row.try_get("", "seq")?,
+        columns,
+        headers: row.try_get("", "headers")?,
+        retry_count: row.try_get("", "retry_count")?,
+        // Times before 1970 are nobody's intention.
+        created_at: row.try_get::<i64>("", "created_at")?.try_into().unwrap_or(0),
+        ordering_key: row.try_get("", "ordering_key")?,
+    })
+}
+
+fn json(rows: &impl Serialize) -> String {
+    serde_json::to_string(rows).expect("text and numbers are JSON")
+}
+
+fn count(rows: usize) -> Value {
+    i64::try_from(rows).unwrap_or(i64::MAX).into()
+}
+
+fn millis(duration: Duration) -> i64 {
+    // Longer than a century is as good as for ever, and still a time that every database knows.
+    const CENTURY: i64 = 100 * 366 * 24 * 3600 * 1000;
+    i64::try_from(duration.as_millis()).unwrap_or(CENTURY).min(CENTURY)
+}

@@ -1,0 +1,146 @@
+//! The statements of the outbox.
+
+use crate::dialect::Sql;
+
+/// Takes due rows under a lease. Parameters: config key, limit, token, lease in milliseconds, ordering key to begin at,
+/// the most rows with an ordering key.
+///
+/// `head` walks the ordering keys and looks only at the earliest pending row of each, so that a long queue behind one
+/// key costs nothing; a claimed row is still pending, so it holds the others back as well.
+pub(crate) const CLAIM: Sql = Sql {
+    sqlite: "\
+WITH RECURSIVE head (ordering_key, seq, is_due, found) AS (
+    SELECT o.ordering_key, o.seq, o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),
+        o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    FROM outbound_event AS o
+    WHERE o.seq = (
+        SELECT seq FROM outbound_event
+        WHERE config_key = $1 AND status = 'pending' AND ordering_key >= $5
+        ORDER BY ordering_key, seq LIMIT 1)
+    UNION ALL
+    SELECT o.ordering_key, o.seq, o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),
+        head.found + (o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+    FROM head JOIN outbound_event AS o ON o.seq = (
+        SELECT seq FROM outbound_event
+        WHERE config_key = $1 AND status = 'pending' AND ordering_key > head.ordering_key
+        ORDER BY ordering_key, seq LIMIT 1)
+    WHERE head.found < $6
+),
+keyed AS MATERIALIZED (SELECT seq FROM head WHERE is_due LIMIT $6),
+unkeyed AS MATERIALIZED (
+    SELECT seq FROM outbound_event
+    WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NULL
+      AND due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    ORDER BY due_at, seq
+    LIMIT $2 - (SELECT count(*) FROM keyed)
+)
+UPDATE outbound_event
+SET claim_token = $3, claimed_until = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', printf('+%.3f seconds', $4 / 1000.0))
+WHERE seq IN (SELECT seq FROM keyed UNION ALL SELECT seq FROM unkeyed)
+RETURNING seq, id, topic, message_id, message_type, message_status, request_id, event_type, source_service,
+    parent_request_id, chain_depth, reply_to, payload, headers, retry_count, ordering_key,
+    CAST(strftime('%s', created_at) AS INTEGER) AS created_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, created_at)) AS due",
+    // A materialized CTE locks its rows exactly once; a plain subquery may be run again by the planner.
+    postgres: "\
+WITH RECURSIVE head AS (
+    SELECT first.ordering_key, first.seq, first.is_due, first.is_due::integer AS found
+    FROM (
+        SELECT ordering_key, seq, due_at <= now() AS is_due FROM outbound_event
+        WHERE config_key = $1 AND status = 'pending' AND ordering_key >= $5
+        ORDER BY ordering_key, seq LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT next.ordering_key, next.seq, next.is_due, head.found + next.is_due::integer
+    FROM head CROSS JOIN LATERAL (
+        SELECT ordering_key, seq, due_at <= now() AS is_due FROM outbound_event
+        WHERE config_key = $1 AND status = 'pending' AND ordering_key > head.ordering_key
+        ORDER BY ordering_key, seq LIMIT 1
+    ) AS next
+    WHERE head.found < $6
+),
+keyed AS MATERIALIZED (
+    SELECT o.seq FROM head JOIN outbound_event AS o ON o.seq = head.seq
+    WHERE head.is_due AND o.status = 'pending' AND o.due_at <= now()
+    LIMIT $6
+    FOR UPDATE OF o SKIP LOCKED
+),
+unkeyed AS MATERIALIZED (
+    SELECT seq FROM outbound_event
+    WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NULL AND due_at <= now()
+    ORDER BY due_at, seq
+    LIMIT $2 - (SELECT count(*) FROM keyed)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE outbound_event AS o
+SET claim_token = $3, claimed_until = now() + $4 * interval '1 millisecond'
+FROM (SELECT seq FROM keyed UNION ALL SELECT seq FROM unkeyed) AS due
+WHERE o.seq = due.seq
+RETURNING o.seq, o.id::text AS id, o.topic, o.message_id, o.message_type, o.message_status, o.request_id,
+    o.event_type, o.source_service, o.parent_request_id, o.chain_depth, o.reply_to,
+    o.payload::text AS payload, o.headers::text AS headers, o.retry_count, o.ordering_key,
+    floor(extract(epoch FROM o.created_at))::bigint AS created_at,
+    to_char(coalesce(o.next_retry_at, o.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS due",
+};
+
+/// Parameters: token, lease in milliseconds.
+pub(crate) const RENEW: Sql = Sql {
+    sqlite: "\
+UPDATE outbound_event
+SET claimed_until = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', printf('+%.3f seconds', $2 / 1000.0))
+WHERE claim_token = $1 AND status = 'pending'",
+    postgres: "\
+UPDATE outbound_event SET claimed_until = now() + $2 * interval '1 millisecond'
+WHERE claim_token = $1 AND status = 'pending'",
+};
+
+/// Parameters: token, primary keys.
+pub(crate) const SETTLE_PUBLISHED: Sql = Sql {
+    sqlite: "\
+UPDATE outbound_event
+SET status = 'published', published = 1, published_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), next_retry_at = NULL,
+    last_error = NULL, claim_token = NULL, claimed_until = NULL, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+WHERE claim_token = $1 AND status = 'pending' AND seq IN (SELECT value FROM json_each($2))",
+    postgres: "\
+UPDATE outbound_event
+SET status = 'published', published = true, published_at = now(), next_retry_at = NULL,
+    last_error = NULL, claim_token = NULL, claimed_until = NULL, updated_at = now()
+WHERE claim_token = $1 AND status = 'pending' AND seq = ANY($2)",
+};
+
+/// Parameters: token, JSON list of `seq`, `status` and `error`.
+pub(crate) const SETTLE_ENDED: Sql = Sql {
+    sqlite: "\
+UPDATE outbound_event
+SET status = ended.value ->> 'status', last_error = ended.value ->> 'error', next_retry_at = NULL,
+    claim_token = NULL, claimed_until = NULL, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+FROM json_each($2) AS ended
+WHERE claim_token = $1 AND outbound_event.status = 'pending' AND seq = ended.value ->> 'seq'",
+    postgres: "\
+UPDATE outbound_event AS o
+SET status = ended.status, last_error = ended.error,
+    next_retry_at = NULL, claim_token = NULL, claimed_until = NULL, updated_at = now()
+FROM json_to_recordset($2::json) AS ended (seq bigint, status text, error text)
+WHERE o.claim_token = $1 AND o.status = 'pending' AND o.seq = ended.seq",
+};
+
+/// Parameters: token, JSON list of `seq`, `delay_ms` and `error`. A row with a delay was tried, one without was not.
+pub(crate) const SETTLE_PENDING: Sql = Sql {
+    sqlite: "\
+UPDATE outbound_event
+SET retry_count = retry_count + (again.value ->> 'delay_ms' IS NOT NULL),
+    next_retry_at = CASE WHEN again.value ->> 'delay_ms' IS NULL THEN next_retry_at ELSE strftime(
+        '%Y-%m-%dT%H:%M:%fZ', 'now', printf('+%.3f seconds', (again.value ->> 'delay_ms') / 1000.0)) END,
+    last_error = coalesce(again.value ->> 'error', last_error),
+    claim_token = NULL, claimed_until = NULL, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+FROM json_each($2) AS again
+WHERE claim_token = $1 AND status = 'pending' AND seq = again.value ->> 'seq'",
+    postgres: "\
+UPDATE outbound_event AS o
+SET retry_count = o.retry_count + (again.delay_ms IS NOT NULL)::integer,
+    next_retry_at = coalesce(now() + again.delay_ms * interval '1 millisecond', o.next_retry_at),
+    last_error = coalesce(again.error, o.last_error),
+    claim_token = NULL, claimed_until = NULL, updated_at = now()
+FROM json_to_recordset($2::json) AS again (seq bigint, delay_ms bigint, error text)
+WHERE o.claim_token = $1 AND o.status = 'pending' AND o.seq = again.seq",
+};

@@ -1,0 +1,234 @@
+//! How the bus is doing, from the database alone.
+
+use std::collections::BTreeMap;
+
+use postroad_worker_core::StoreError;
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use serde::Serialize;
+
+use crate::Database;
+use crate::dialect::Sql;
+use crate::fault::ask;
+
+const CONFIGS: Sql = Sql {
+    sqlite: "\
+SELECT config_key, broker_type, is_active, worker_status, last_heartbeat_at, last_error
+FROM event_bus_runtime_config ORDER BY config_key",
+    postgres: "\
+SELECT config_key, broker_type, is_active, worker_status,
+    to_char(last_heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS last_heartbeat_at, last_error
+FROM event_bus_runtime_config ORDER BY config_key",
+};
+
+/// A worker is stale when it did not say for three intervals that it lives, and did not say goodbye either.
+const WORKERS: Sql = Sql {
+    sqlite: "\
+SELECT w.config_key, w.id, w.host, w.pid, w.version, w.status, w.started_at, w.last_heartbeat_at, w.last_error,
+    w.status <> 'stopped' AND w.last_heartbeat_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
+        printf('-%d seconds', 3 * c.heartbeat_interval_seconds)) AS stale,
+    w.published, w.refused, w.invalid, w.received, w.duplicates, w.quarantined, w.lease_lost, w.disconnects
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+ORDER BY w.started_at, w.id",
+    postgres: "\
+SELECT w.config_key, w.id::text AS id, w.host, w.pid, w.version, w.status,
+    to_char(w.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS started_at,
+    to_char(w.last_heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS last_heartbeat_at,
+    w.last_error,
+    w.status <> 'stopped'
+        AND w.last_heartbeat_at < now() - 3 * c.heartbeat_interval_seconds * interval '1 second' AS stale,
+    w.published, w.refused, w.invalid, w.received, w.duplicates, w.quarantined, w.lease_lost, w.disconnects
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+ORDER BY w.started_at, w.id",
+};
+
+const OUTBOUND: Sql = Sql {
+    sqlite: "\
+SELECT config_key,
+    count(*) FILTER (WHERE status = 'pending') AS pending,
+    count(*) FILTER (WHERE status = 'published') AS published,
+    count(*) FILTER (WHERE status = 'invalid') AS invalid,
+    count(*) FILTER (WHERE status = 'error') AS error,
+    max(0, CAST(strftime('%s', 'now') AS INTEGER)
+        - min(CAST(strftime('%s', created_at) AS INTEGER)) FILTER (WHERE status = 'pending')) AS oldest_pending_seconds,
+    min(next_retry_at) FILTER (WHERE status = 'pending') AS next_retry_at
+FROM outbound_event GROUP BY config_key",
+    postgres: "\
+SELECT config_key,
+    count(*) FILTER (WHERE status = 'pending') AS pending,
+    count(*) FILTER (WHERE status = 'published') AS published,
+    count(*) FILTER (WHERE status = 'invalid') AS invalid,
+    count(*) FILTER (WHERE status = 'error') AS error,
+    CASE WHEN count(*) FILTER (WHERE status = 'pending') > 0 THEN greatest(0,
+        extract(epoch FROM now() - min(created_at) FILTER (WHERE status = 'pending'))::bigint)
+    END AS oldest_pending_seconds,
+    to_char(min(next_retry_at) FILTER (WHERE status = 'pending') AT TIME ZONE 'UTC',
+        'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS next_retry_at
+FROM outbound_event GROUP BY config_key",
+};
+
+const INBOUND: Sql = Sql::same(
+    "\
+SELECT config_key,
+    count(*) FILTER (WHERE status = 'pending') AS pending,
+    count(*) FILTER (WHERE status = 'processed') AS processed,
+    count(*) FILTER (WHERE status = 'error') AS error
+FROM inbound_event GROUP BY config_key",
+);
+
+const QUARANTINED: Sql = Sql::same(
+    "SELECT config_key, count(*) AS quarantined FROM quarantined_message GROUP BY config_key",
+);
+
+/// Everything at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// By name.
+    pub configs: Vec<ConfigStatus>,
+}
+
+/// One config.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConfigStatus {
+    /// Its name.
+    pub config_key: String,
+    /// `rabbitmq`, `mqtt` or `memory`.
+    pub broker_type: String,
+    /// Whether a worker is expected to run.
+    pub is_active: bool,
+    /// What the worker said that spoke last.
+    pub worker_status: Option<String>,
+    /// When it did.
+    pub last_heartbeat_at: Option<String>,
+    /// The fault that lasts, if one does.
+    pub last_error: Option<String>,
+    /// In the order in which they started.
+    pub workers: Vec<WorkerEntry>,
+    /// Rows of the outbox.
+    pub outbound: OutboundCounts,
+    /// Rows of the inbox.
+    pub inbound: InboundCounts,
+    /// Messages in quarantine.
+    pub quarantined: i64,
+}
+
+impl ConfigStatus {
+    /// Whether some worker is at it, one that lives by its heartbeats.
+    pub fn has_live_worker(&self) -> bool {
+        self.workers.iter().any(|worker| !worker.stale && worker.status != "stopped")
+    }
+
+    /// Whether nothing is missing: an active config has a live worker.
+    pub fn is_healthy(&self) -> bool {
+        !self.is_active || self.has_live_worker()
+    }
+}
+
+/// One worker, as in `event_bus_worker`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromQueryResult)]
+#[expect(missing_docs, reason = "they are the columns")]
+pub struct WorkerEntry {
+    #[serde(skip)]
+    pub config_key: String,
+    pub id: String,
+    pub host: String,
+    pub pid: i64,
+    pub version: String,
+    pub status: String,
+    pub started_at: String,
+    pub last_heartbeat_at: String,
+    pub last_error: Option<String>,
+    /// No heartbeat for three intervals, by the database's clock, and no goodbye.
+    pub stale: bool,
+    pub published: i64,
+    pub refused: i64,
+    pub invalid: i64,
+    pub received: i64,
+    pub duplicates: i64,
+    pub quarantined: i64,
+    pub lease_lost: i64,
+    pub disconnects: i64,
+}
+
+/// Rows of the outbox by state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, FromQueryResult)]
+#[expect(missing_docs, reason = "they are the states")]
+pub struct OutboundCounts {
+    #[serde(skip)]
+    pub config_key: String,
+    pub pending: i64,
+    pub published: i64,
+    pub invalid: i64,
+    pub error: i64,
+    /// Age of the oldest pending row, by the database's clock.
+    pub oldest_pending_seconds: Option<i64>,
+    /// The earliest of all pending rows.
+    pub next_retry_at: Option<String>,
+}
+
+/// Rows of the inbox by state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, FromQueryResult)]
+#[expect(missing_docs, reason = "they are the states")]
+pub struct InboundCounts {
+    #[serde(skip)]
+    pub config_key: String,
+    pub pending: i64,
+    pub processed: i64,
+    pub error: i64,
+}
+
+#[derive(FromQueryResult)]
+struct ConfigRow {
+    config_key: String,
+    broker_type: String,
+    is_active: bool,
+    worker_status: Option<String>,
+    last_heartbeat_at: Option<String>,
+    last_error: Option<String>,
+}
+
+#[derive(FromQueryResult)]
+struct QuarantineCount {
+    config_key: String,
+    quarantined: i64,
+}
+
+/// How the configs are doing, one or all of them. Reads only.
+pub async fn status(db: &Database, config_key: Option<&str>) -> Result<Status, StoreError> {
+    ask(read(db, config_key)).await
+}
+
+async fn read(db: &Database, config_key: Option<&str>) -> Result<Status, DbErr> {
+    let mut workers: BTreeMap<String, Vec<WorkerEntry>> = BTreeMap::new();
+    for worker in rows::<WorkerEntry>(db, WORKERS).await? {
+        workers.entry(worker.config_key.clone()).or_default().push(worker);
+    }
+    let mut outbound =
+        by_key(rows(db, OUTBOUND).await?, |counts: &OutboundCounts| &counts.config_key);
+    let mut inbound = by_key(rows(db, INBOUND).await?, |counts: &InboundCounts| &counts.config_key);
+    let quarantined =
+        by_key(rows(db, QUARANTINED).await?, |count: &QuarantineCount| &count.config_key);
+    let mut configs = rows::<ConfigRow>(db, CONFIGS).await?;
+    configs.retain(|config| config_key.is_none_or(|key| key == config.config_key));
+    let configs = configs.into_iter().map(|config| ConfigStatus {
+        workers: workers.remove(&config.config_key).unwrap_or_default(),
+        outbound: outbound.remove(&config.config_key).unwrap_or_default(),
+        inbound: inbound.remove(&config.config_key).unwrap_or_default(),
+        quarantined: quarantined.get(&config.config_key).map_or(0, |count| count.quarantined),
+        config_key: config.config_key,
+        broker_type: config.broker_type,
+        is_active: config.is_active,
+        worker_status: config.worker_status,
+        last_heartbeat_at: config.last_heartbeat_at,
+        last_error: config.last_error,
+    });
+    Ok(Status { configs: configs.collect() })
+}
+
+async fn rows<T: FromQueryResult>(db: &Database, sql: Sql) -> Result<Vec<T>, DbErr> {
+    let rows = db.connection().query_all_raw(sql.bind(db.dialect(), [])).await?;
+    rows.iter().map(|row| T::from_query_result(row, "")).collect()
+}
+
+fn by_key<T>(rows: Vec<T>, key: impl Fn(&T) -> &String) -> BTreeMap<String, T> {
+    rows.into_iter().map(|row| (key(&row).clone(), row)).collect()
+}

@@ -1,0 +1,33 @@
+//! The store of one config.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::Database;
+use crate::turns::Turns;
+
+/// The engine's outbox, inbox and list of workers in a database, for one `config_key`. Clones share the connections.
+#[derive(Debug, Clone)]
+pub struct SqlStore {
+    database: Database,
+    config_key: String,
+    turns: Arc<Mutex<Turns>>,
+}
+
+impl SqlStore {
+    /// A store on `database`. The config itself need not be there.
+    pub fn new(database: Database, config_key: impl Into<String>) -> Self {
+        Self { database, config_key: config_key.into(), turns: Arc::default() }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn config_key(&self) -> &str {
+        &self.config_key
+    }
+
+    pub(crate) fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

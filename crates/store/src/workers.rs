@@ -1,0 +1,111 @@
+//! The list of live workers.
+
+use postroad_worker_core::{Heartbeat, StoreError, WorkerRegistry};
+use sea_orm::{ConnectionTrait, DbErr, Value};
+
+use crate::dialect::Sql;
+use crate::fault::ask;
+use crate::sql_store::SqlStore;
+use crate::text::note;
+
+/// Parameters: id, status, error, the eight counts.
+const BEAT: Sql = Sql {
+    sqlite: "\
+UPDATE event_bus_worker
+SET status = $2, last_error = $3, published = $4, refused = $5, invalid = $6, received = $7, duplicates = $8,
+    quarantined = $9, lease_lost = $10, disconnects = $11, last_heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+WHERE id = $1",
+    postgres: "\
+UPDATE event_bus_worker
+SET status = $2, last_error = $3, published = $4, refused = $5, invalid = $6, received = $7, duplicates = $8,
+    quarantined = $9, lease_lost = $10, disconnects = $11, last_heartbeat_at = now()
+WHERE id = $1::uuid",
+};
+
+/// Parameters: id, status, config key, host, pid, version.
+const REGISTER: Sql = Sql {
+    sqlite: "\
+INSERT INTO event_bus_worker (id, status, config_key, host, pid, version) VALUES ($1, $2, $3, $4, $5, $6)",
+    postgres: "\
+INSERT INTO event_bus_worker (id, status, config_key, host, pid, version) VALUES ($1::uuid, $2, $3, $4, $5, $6)",
+};
+
+const CLEAR_AWAY: Sql = Sql {
+    sqlite: "\
+DELETE FROM event_bus_worker
+WHERE status = 'stopped' OR last_heartbeat_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')",
+    postgres: "\
+DELETE FROM event_bus_worker WHERE status = 'stopped' OR last_heartbeat_at < now() - interval '1 day'",
+};
+
+/// Parameters: config key, status, error.
+const MIRROR: Sql = Sql {
+    sqlite: "\
+UPDATE event_bus_runtime_config
+SET worker_status = $2, last_error = $3, last_heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+WHERE config_key = $1",
+    postgres: "\
+UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_heartbeat_at = now()
+WHERE config_key = $1",
+};
+
+impl WorkerRegistry for SqlStore {
+    async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
+        ask(self.try_heartbeat(heartbeat)).await
+    }
+}
+
+impl SqlStore {
+    async fn try_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), DbErr> {
+        let dialect = self.database().dialect();
+        let transaction = self.database().begin().await?;
+        let known =
+            transaction.execute_raw(BEAT.bind(dialect, beat(heartbeat))).await?.rows_affected() > 0;
+        if !known {
+            transaction.execute_raw(CLEAR_AWAY.bind(dialect, [])).await?;
+            transaction.execute_raw(REGISTER.bind(dialect, self.registration(heartbeat))).await?;
+            transaction.execute_raw(BEAT.bind(dialect, beat(heartbeat))).await?;
+        }
+        let mirrored =
+            [self.config_key().into(), heartbeat.status.as_str().into(), error(heartbeat)];
+        transaction.execute_raw(MIRROR.bind(dialect, mirrored)).await?;
+        transaction.commit().await
+    }
+
+    fn registration(&self, heartbeat: &Heartbeat) -> [Value; 6] {
+        let worker = &heartbeat.worker;
+        [
+            worker.id.as_str().into(),
+            heartbeat.status.as_str().into(),
+            self.config_key().into(),
+            note(&worker.host).into(),
+            i64::from(worker.pid).into(),
+            note(&worker.version).into(),
+        ]
+    }
+}
+
+fn beat(heartbeat: &Heartbeat) -> [Value; 11] {
+    let counts = heartbeat.counts;
+    [
+        heartbeat.worker.id.as_str().into(),
+        heartbeat.status.as_str().into(),
+        error(heartbeat),
+        count(counts.published),
+        count(counts.refused),
+        count(counts.invalid),
+        count(counts.received),
+        count(counts.duplicates),
+        count(counts.quarantined),
+        count(counts.lease_lost),
+        count(counts.disconnects),
+    ]
+}
+
+fn error(heartbeat: &Heartbeat) -> Value {
+    heartbeat.last_error.as_deref().map(note).into()
+}
+
+fn count(total: u64) -> Value {
+    i64::try_from(total).unwrap_or(i64::MAX).into()
+}

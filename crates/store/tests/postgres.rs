@@ -1,0 +1,91 @@
+//! The promises of a store, on PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod suite;
+
+use std::time::Duration;
+
+use postroad_store::connect;
+use postroad_worker_core::{OutboxStore, StoreError};
+use sea_orm::ConnectionTrait;
+use suite::home::Home;
+use uuid::Uuid;
+
+/// Runs a test on a new database, and drops that whatever comes of the test.
+async fn on_postgres<F>(test: impl FnOnce(Home) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let admin_url =
+        std::env::var("POSTROAD_TEST_POSTGRES_URL").expect("POSTROAD_TEST_POSTGRES_URL is set");
+    let admin = connect(&admin_url).await.unwrap();
+    let name = format!("postroad_{}", Uuid::new_v4().simple());
+    admin.connection().execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let (server, _) = admin_url.rsplit_once('/').expect("the URL ends in a database's name");
+    let home = Home::new(format!("{server}/{name}")).await;
+    let database = home.database.clone();
+    let outcome = tokio::spawn(test(home)).await;
+    database.close().await;
+    admin
+        .connection()
+        .execute_unprepared(&format!("DROP DATABASE {name} WITH (FORCE)"))
+        .await
+        .unwrap();
+    admin.close().await;
+    outcome.unwrap();
+}
+
+macro_rules! declare_on_postgres {
+    ($($module:ident::$promise:ident,)*) => {$(
+        #[tokio::test]
+        #[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+        async fn $promise() {
+            on_postgres(suite::$module::$promise).await;
+        }
+    )*};
+}
+
+suite::every_promise!(declare_on_postgres);
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+async fn a_claim_from_a_long_backlog_walks_the_index_whatever_the_statistics_say() {
+    on_postgres(|home: Home| async move {
+        // Statistics from a time when nothing was pending.
+        let published = "INSERT INTO outbound_event (topic, payload, status, published) \
+             SELECT 'event.a.b.c', '{}', 'published', true FROM generate_series(1, 20000)";
+        home.execute(published).await;
+        home.execute("ANALYZE outbound_event").await;
+        let pending = "INSERT INTO outbound_event (topic, payload, ordering_key) \
+             SELECT 'event.a.b.c', '{}', CASE WHEN n % 2 = 0 THEN 'k' || n END FROM generate_series(1, 50000) AS n";
+        home.execute(pending).await;
+        let plan = "EXPLAIN SELECT seq FROM outbound_event \
+             WHERE config_key = 'default' AND status = 'pending' AND ordering_key IS NULL AND due_at <= now() \
+             ORDER BY due_at, seq LIMIT 500 FOR UPDATE SKIP LOCKED";
+        check_plan(&home, plan, "outbound_event_due").await;
+        let plan = "EXPLAIN SELECT ordering_key, seq FROM outbound_event \
+             WHERE config_key = 'default' AND status = 'pending' AND ordering_key > 'k' \
+             ORDER BY ordering_key, seq LIMIT 1";
+        check_plan(&home, plan, "outbound_event_ordering").await;
+        let plan = "EXPLAIN UPDATE outbound_event SET claimed_until = now() \
+             WHERE claim_token = 't' AND status = 'pending'";
+        check_plan(&home, plan, "outbound_event_claim").await;
+        assert_eq!(home.store().claim(500, Duration::from_secs(30)).await.unwrap().rows.len(), 500);
+    })
+    .await;
+}
+
+async fn check_plan(home: &Home, explain: &str, index: &str) {
+    let plan = format!("{:?}", home.rows(explain).await);
+    assert!(plan.contains(&format!("using {index}")) && !plan.contains("Sort"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_unavailable_and_not_an_error_of_connecting() {
+    // Port 1 is nobody's.
+    let database = connect("postgres://user:hunter2@127.0.0.1:1/db").await.unwrap();
+    let error = database.ping().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"));
+}

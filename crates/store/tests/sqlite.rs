@@ -1,0 +1,65 @@
+//! The promises of a store, on SQLite.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod suite;
+
+use std::os::unix::fs::PermissionsExt;
+
+use postroad_store::{ConnectError, connect};
+use suite::home::Home;
+
+/// Runs a test on a new file.
+async fn on_sqlite<F: Future<Output = ()>>(test: impl FnOnce(Home) -> F) {
+    let folder = tempfile::tempdir().unwrap();
+    let home =
+        Home::new(format!("sqlite://{}?mode=rwc", folder.path().join("test.db").display())).await;
+    let database = home.database.clone();
+    test(home).await;
+    database.close().await;
+}
+
+macro_rules! declare_on_sqlite {
+    ($($module:ident::$promise:ident,)*) => {$(
+        #[tokio::test]
+        async fn $promise() {
+            on_sqlite(suite::$module::$promise).await;
+        }
+    )*};
+}
+
+suite::every_promise!(declare_on_sqlite);
+
+#[tokio::test]
+async fn a_new_database_file_is_readable_for_its_owner_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("private.db");
+    let database = connect(&format!("sqlite://{}?mode=rwc", path.display())).await.unwrap();
+    postroad_migration::up(database.connection()).await.unwrap();
+    for name in ["private.db", "private.db-wal"] {
+        let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_used_is_refused_without_its_password() {
+    for url in [
+        "mysql://user:hunter2@localhost/db",
+        "postgres://user:hunter2@localhost:port/db",
+        "postgres://user:hunter2@local host/db",
+        "postgres://user:hunter2@localhost/db?sslmode=hunter3",
+        "hunter2",
+    ] {
+        let error = connect(url).await.unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    assert!(matches!(connect("mysql://localhost/db").await, Err(ConnectError::UnknownDatabase)));
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_an_error_of_the_statement_not_of_connecting() {
+    let database = connect("sqlite:///nowhere/at/all.db").await.unwrap();
+    assert!(database.ping().await.is_err());
+}

@@ -1,0 +1,68 @@
+//! A fresh database for one test, and a few ways to look into it.
+
+use std::future::Future;
+
+use postroad_store::{Database, SqlStore, connect};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, JsonValue, Statement};
+
+/// Where a test lives.
+#[derive(Clone)]
+pub(crate) struct Home {
+    url: String,
+    pub(crate) database: Database,
+}
+
+impl Home {
+    /// A new database at `url`, with all tables.
+    pub(crate) async fn new(url: String) -> Self {
+        let database = connect(&url).await.unwrap();
+        postroad_migration::up(database.connection()).await.unwrap();
+        Self { url, database }
+    }
+
+    /// Another pool on the same database, as another process has.
+    pub(crate) async fn neighbour(&self) -> Database {
+        connect(&self.url).await.unwrap()
+    }
+
+    pub(crate) fn store(&self) -> SqlStore {
+        SqlStore::new(self.database.clone(), "default")
+    }
+
+    /// Runs a statement and returns how many rows it touched.
+    #[track_caller]
+    pub(crate) fn execute(&self, sql: &str) -> impl Future<Output = u64> {
+        let sql = sql.to_owned();
+        async move {
+            let result = self.database.connection().execute_unprepared(&sql).await;
+            result.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
+        }
+    }
+
+    /// The rows of a query, as JSON.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<JsonValue> {
+        let connection = self.database.connection();
+        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        JsonValue::find_by_statement(statement).all(connection).await.unwrap()
+    }
+
+    /// The only value of a query that counts.
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        let connection = self.database.connection();
+        let statement = Statement::from_string(connection.get_database_backend(), sql);
+        connection.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.database.connection().get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// An expression for a time so many seconds from the database's now.
+    pub(crate) fn seconds_from_now(&self, seconds: i64) -> String {
+        if self.is_sqlite() {
+            format!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{seconds} seconds')")
+        } else {
+            format!("now() + {seconds} * interval '1 second'")
+        }
+    }
+}

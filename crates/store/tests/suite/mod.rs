@@ -1,0 +1,66 @@
+//! What a store promises, the same for every database.
+
+pub(crate) mod config;
+pub(crate) mod home;
+pub(crate) mod inbox;
+pub(crate) mod outbox;
+pub(crate) mod schema;
+pub(crate) mod workers;
+
+/// Hands the name of every promise to a macro that declares the tests.
+macro_rules! every_promise {
+    ($declare:ident) => {
+        $declare! {
+            schema::a_plain_insert_gets_a_default_for_everything_else,
+            schema::a_status_that_does_not_exist_is_refused_by_the_database,
+            schema::migrations_go_up_and_down_and_up_again,
+            schema::two_programs_may_migrate_at_once,
+            schema::a_schema_of_another_version_is_recognised,
+            outbox::a_claim_takes_due_rows_in_order_up_to_its_limit,
+            outbox::a_claim_reads_every_column,
+            outbox::a_claimed_row_is_nobody_elses,
+            outbox::concurrent_claims_share_the_rows_without_overlap,
+            outbox::an_expired_lease_is_taken_over_and_its_settlement_touches_nothing,
+            outbox::a_renewed_lease_goes_on,
+            outbox::a_published_row_is_done_with,
+            outbox::an_invalid_row_and_a_failed_one_keep_the_reason,
+            outbox::a_retried_row_is_due_after_its_delay_and_not_before,
+            outbox::a_user_can_set_the_next_retry_directly,
+            outbox::a_released_row_is_due_at_once_without_an_attempt,
+            outbox::every_kind_of_outcome_is_settled_in_one_call,
+            outbox::an_error_text_that_no_database_keeps_is_made_to_fit,
+            outbox::only_the_head_of_an_ordering_key_is_due,
+            outbox::a_long_queue_behind_one_key_does_not_slow_a_claim,
+            outbox::every_ordering_key_has_its_turn,
+            outbox::a_store_sees_only_its_own_config,
+            outbox::enqueue_writes_what_the_builder_was_told,
+            outbox::a_failed_row_is_tried_again_on_request,
+            inbox::a_message_is_stored_once_however_often_it_comes,
+            inbox::a_batch_is_stored_in_the_order_in_which_it_came,
+            inbox::equal_json_in_other_words_is_a_duplicate,
+            inbox::another_payload_under_the_same_id_is_quarantined,
+            inbox::duplicates_and_conflicts_within_a_batch_are_told_apart,
+            inbox::a_duplicate_is_known_after_its_row_is_gone,
+            inbox::ids_that_differ_in_case_or_in_a_trailing_space_are_distinct,
+            inbox::the_same_id_on_another_topic_or_config_is_another_message,
+            inbox::a_nul_makes_a_message_unstorable_everywhere,
+            inbox::a_culprit_is_set_apart_and_costs_the_others_nothing,
+            inbox::a_quarantined_message_is_kept_whatever_it_holds,
+            inbox::two_stores_may_take_the_same_messages_at_once,
+            inbox::a_person_marks_messages_as_done_or_failed,
+            inbox::quarantine_is_purged_by_id_by_age_or_altogether,
+            config::a_new_config_has_the_contracts_defaults,
+            config::importing_twice_changes_nothing,
+            config::an_unknown_setting_is_named_and_nothing_is_changed,
+            config::a_value_out_of_range_is_refused,
+            config::settings_are_set_from_text,
+            config::a_password_is_never_printed,
+            workers::a_heartbeat_is_mirrored_into_the_config,
+            workers::a_worker_without_heartbeats_is_stale,
+            workers::a_first_heartbeat_clears_away_the_dead,
+            workers::the_status_counts_rows_by_state,
+            workers::a_trace_follows_requests_up_and_down,
+        }
+    };
+}
+pub(crate) use every_promise;
