@@ -86,6 +86,8 @@ pub(crate) enum Command {
     /// Check topics
     #[command(subcommand)]
     Topic(Topic),
+    /// The requests, responses and events that belong to a request, as a tree
+    Trace(Trace),
     /// Print a completion script
     #[command(
         after_help = "Example:\n  postroad completions bash > /etc/bash_completion.d/postroad"
@@ -252,6 +254,16 @@ pub(crate) struct Status {
     /// Only this config
     #[arg(long, value_name = "KEY")]
     pub(crate) config_key: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  postroad trace 0198c0de-0000-7000-8000-000000000001")]
+pub(crate) struct Trace {
+    /// A request_id anywhere in the chain
+    pub(crate) request_id: String,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

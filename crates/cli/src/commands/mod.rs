@@ -10,6 +10,7 @@ mod outbox;
 mod quarantine;
 mod status;
 mod topic;
+mod trace;
 mod worker;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Quarantine(command) => quarantine::run(command, database, output).await,
         Command::Envelope(command) => envelope::run(&command, output),
         Command::Topic(command) => topic::run(&command, output),
+        Command::Trace(args) => trace::run(&args, database, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "postroad", &mut script);
