@@ -72,16 +72,12 @@ pub(crate) const TOPIC: &str = "event.bench.machine.measured";
 
 /// A payload of about `bytes` bytes, as machines send them: short names, numbers, some text.
 pub(crate) fn payload(n: usize, bytes: usize) -> String {
-    let mut readings = String::new();
-    let mut reading = 0;
-    while readings.len() + 80 < bytes {
-        reading += 1;
-        let value = (n * 37 + reading * 11) % 10_000;
-        readings.push_str(&format!(
-            r#"{{"resource":"Axis{reading:02}","value":{value}.25,"unit":"mm/s"}},"#
-        ));
-    }
-    readings.pop();
+    let reading = |axis: usize| {
+        let value = (n * 37 + axis * 11) % 10_000;
+        format!(r#"{{"resource":"Axis{axis:02}","value":{value}.25,"unit":"mm/s"}}"#)
+    };
+    let readings: Vec<_> = (1..=bytes.saturating_sub(60) / reading(1).len()).map(reading).collect();
+    let readings = readings.join(",");
     format!(r#"{{"device":"Press-{:05}","sequence":{n},"readings":[{readings}]}}"#, n % 997)
 }
 

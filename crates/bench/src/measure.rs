@@ -166,8 +166,9 @@ impl Bench {
         let key = Uuid::new_v4().to_string();
         let transaction = self.database.begin().await?;
         for n in 0..rows {
-            let payload = serde_json::from_str(&input::payload(n, self.args.bytes))?;
-            let message = NewMessage::event(TOPIC, "measured", payload).config_key(&key);
+            let payload = input::payload(n, self.args.bytes);
+            let event = NewMessage::event(TOPIC, "measured", ()).config_key(&key);
+            let message = NewMessage { payload, ..event };
             enqueue(&transaction, message).await?;
         }
         transaction.commit().await?;

@@ -69,9 +69,10 @@ impl Report {
         text.push_str(&row("outbound", &self.outbound));
         text.push_str(&row("inbound", &self.inbound));
         if let Some(peak) = self.worker_peak_resident_mib {
-            text.push_str(&format!(
+            let peak = format!(
                 "\nPeak resident memory of the worker with the backlog waiting: {peak:.1} MiB\n"
-            ));
+            );
+            text.push_str(&peak);
         }
         text
     }
