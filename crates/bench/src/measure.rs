@@ -9,7 +9,8 @@ use postroad_store::{Database, NewMessage, SqlStore, enqueue};
 use postroad_transport::Incoming;
 use postroad_transport_amqp::AmqpTransport;
 use postroad_worker_core::{
-    InboxEntry, InboxStore, OutboxStore, Outcome, Settings, Settlement, WorkerIdentity, decode, run,
+    EnvelopeCodec, InboxEntry, InboxStore, OutboxStore, Outcome, Settings, Settlement, Worker,
+    WorkerIdentity, decode,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -137,13 +138,14 @@ impl Bench {
         let settings = Settings { outbound, inbound: !outbound, ..Settings::new(key, "bench") };
         let stop = CancellationToken::new();
         let started = Instant::now();
-        let worker = tokio::spawn(run(
-            Arc::new(store.clone()),
-            Arc::clone(transport),
+        let worker = Worker {
+            store: Arc::new(store.clone()),
+            transport: Arc::clone(transport),
+            codec: Arc::new(EnvelopeCodec),
             settings,
-            identity(),
-            stop.clone(),
-        ));
+            identity: identity(),
+        };
+        let worker = tokio::spawn(worker.run(stop.clone()));
         let through =
             tokio::time::timeout(Duration::from_mins(5), store.reached(self.args.messages)).await;
         let time = started.elapsed();

@@ -6,8 +6,7 @@ use postroad_transport::{Outgoing, PublishError};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use crate::encode::encode;
-use crate::{OutboxRow, Outcome, Settings, Settlement};
+use crate::{Codec, OutboxRow, Outcome, Settings, Settlement};
 
 /// The rows of one claim on their way.
 pub(crate) struct Batch<'w> {
@@ -47,12 +46,13 @@ impl<'w> Batch<'w> {
     /// Makes the messages; rows that can never be sent are settled at once.
     pub(crate) fn prepare(
         rows: Vec<OutboxRow>,
+        codec: &impl Codec,
         settings: &Settings,
     ) -> (Self, Vec<(i64, Outgoing)>) {
         let mut batch = Self { underway: BTreeMap::new(), settled: Outcomes::default() };
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
-            match encode(&row, settings) {
+            match codec.encode(&row, settings) {
                 Ok(message) => {
                     batch.underway.insert(row.seq, row.retry_count);
                     messages.push((row.seq, message));

@@ -15,8 +15,9 @@ use crate::{Settings, StoreError};
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(crate) struct Context<S> {
+pub(crate) struct Context<S, C> {
     pub(crate) store: Arc<S>,
+    pub(crate) codec: Arc<C>,
     pub(crate) settings: Settings,
     pub(crate) state: State,
     /// Take no more work; finish what is in hand.
@@ -25,7 +26,7 @@ pub(crate) struct Context<S> {
     pub(crate) give_up: CancellationToken,
 }
 
-impl<S> Context<S> {
+impl<S, C> Context<S, C> {
     /// One call of the store with a deadline, its failures told to the outage of the database.
     pub(crate) async fn ask<T>(
         &self,

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::{OutboxRow, Settings};
 
-/// Normalises and validates; `Err` says for a person why the row can never be sent.
-pub(crate) fn encode(row: &OutboxRow, settings: &Settings) -> Result<Outgoing, String> {
+/// Makes an envelope of a row; `Err` says for a person why it can never be sent.
+pub fn encode(row: &OutboxRow, settings: &Settings) -> Result<Outgoing, String> {
     let prepared = normalise_outbound(&row.columns, &settings.source_service, &settings.limits);
     let (prepared, headers) = match (prepared, headers(row.headers.as_deref())) {
         (Ok(prepared), Ok(headers)) => (prepared, headers),

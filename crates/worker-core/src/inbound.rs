@@ -9,13 +9,18 @@ use tokio::task::unconstrained;
 use crate::context::Context;
 use crate::link::{Pace, report_connected, report_lost, report_unreachable};
 use crate::state::Side;
-use crate::{InboxEntry, InboxStore, decode};
+use crate::{Codec, InboxEntry, InboxStore};
 
 /// Body bytes after which a batch is stored, however few messages it has.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Runs until stopped; a batch in hand is stored and acknowledged first.
-pub(crate) async fn run<S: InboxStore, T: Transport>(context: Arc<Context<S>>, transport: Arc<T>) {
+pub(crate) async fn run<S, C, T>(context: Arc<Context<S, C>>, transport: Arc<T>)
+where
+    S: InboxStore,
+    C: Codec,
+    T: Transport,
+{
     let mut pace = Pace::new(context.settings.reconnect_interval, context.settings.seed ^ 1);
     while !context.stop.is_cancelled() {
         let connected = tokio::select! {
@@ -43,8 +48,8 @@ pub(crate) async fn run<S: InboxStore, T: Transport>(context: Arc<Context<S>>, t
 }
 
 /// One connection's life: `Ok` when the worker stops, `Err` when the connection is lost.
-async fn consume<S: InboxStore>(
-    context: &Context<S>,
+async fn consume<S: InboxStore, C: Codec>(
+    context: &Context<S, C>,
     subscriber: &mut impl Subscriber,
 ) -> Result<(), Disconnected> {
     // Half of the prefetch, so that the broker sends the next half meanwhile.
@@ -80,11 +85,11 @@ struct Batch {
 
 impl Batch {
     /// Takes what has arrived already, without waiting for more: while a batch is being stored the next one gathers.
-    fn collect<S>(
+    fn collect<S, C: Codec>(
         first: Delivery,
         most: usize,
         subscriber: &mut impl Subscriber,
-        context: &Context<S>,
+        context: &Context<S, C>,
     ) -> Self {
         let mut batch = Self { entries: Vec::new(), last: first.tag };
         let mut bytes = 0;
@@ -94,7 +99,7 @@ impl Batch {
             tracing::debug!(topic = %message.topic, message_id = message.message_id, "received");
             bytes += message.body.len();
             batch.last = delivery.tag;
-            batch.entries.push(decode(&message, &context.settings.limits));
+            batch.entries.push(context.codec.decode(&message, &context.settings));
             let full = batch.entries.len() >= most || bytes >= BATCH_BYTES;
             // An error shows again at the next acknowledgement or delivery.
             let mut ready = || unconstrained(subscriber.next()).now_or_never().and_then(Result::ok);

@@ -15,8 +15,8 @@ use crate::state::Side;
 pub(crate) type Link<P> = Option<Arc<P>>;
 
 /// Connects, and connects again, until `done`; then closes in good order.
-pub(crate) async fn keep<S, T: Transport>(
-    context: &Context<S>,
+pub(crate) async fn keep<S, C, T: Transport>(
+    context: &Context<S, C>,
     transport: &T,
     link: watch::Sender<Link<T::Publisher>>,
     done: &CancellationToken,
@@ -78,18 +78,18 @@ impl Pace {
     }
 }
 
-pub(crate) fn report_connected<S>(context: &Context<S>, side: Side) {
+pub(crate) fn report_connected<S, C>(context: &Context<S, C>, side: Side) {
     tracing::debug!(?side, "connected to the broker");
     context.state.broker.over(party(side));
     context.state.connected(side);
 }
 
-pub(crate) fn report_unreachable<S>(context: &Context<S>, side: Side, error: &ConnectError) {
+pub(crate) fn report_unreachable<S, C>(context: &Context<S, C>, side: Side, error: &ConnectError) {
     context.state.broker.note(party(side), error);
     context.state.disconnected(side);
 }
 
-pub(crate) fn report_lost<S>(context: &Context<S>, side: Side, why: &str) {
+pub(crate) fn report_lost<S, C>(context: &Context<S, C>, side: Side, why: &str) {
     context.state.broker.note(party(side), &format_args!("connection lost: {why}"));
     context.state.disconnected(side);
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::{Batch, Outcomes};
 use crate::context::{Context, jittered};
 use crate::link::{self, Link};
-use crate::{Claim, OutboxStore, Outcome, Settlement};
+use crate::{Claim, Codec, OutboxStore, Outcome, Settlement};
 
 /// One publishes while the next claims or settles; a third brought nothing.
 const LANES: u64 = 2;
@@ -32,9 +32,10 @@ const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 const SUSPECT: Duration = Duration::from_secs(2);
 
 /// Runs until stopped; then finishes what is in hand.
-pub(crate) async fn run<S, T>(context: Arc<Context<S>>, transport: Arc<T>)
+pub(crate) async fn run<S, C, T>(context: Arc<Context<S, C>>, transport: Arc<T>)
 where
     S: OutboxStore,
+    C: Codec,
     T: Transport,
 {
     let (sender, link) = watch::channel(None);
@@ -61,8 +62,8 @@ where
     tokio::join!(lanes, link::keep(&context, &*transport, sender, &done));
 }
 
-struct Relay<S, P> {
-    context: Arc<Context<S>>,
+struct Relay<S, C, P> {
+    context: Arc<Context<S, C>>,
     link: watch::Receiver<Link<P>>,
     gate: Mutex<()>,
     /// A settled row may have freed the next of its key.
@@ -73,7 +74,7 @@ struct Relay<S, P> {
     row_bytes: AtomicUsize,
 }
 
-impl<S: OutboxStore, P: Publisher> Relay<S, P> {
+impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
     async fn lane(self: Arc<Self>, mut rng: fastrand::Rng) {
         let mut suspect = None;
         while let Some((claim, publisher, claimed_at)) = self.take(&mut suspect, &mut rng).await {
@@ -157,7 +158,7 @@ impl<S: OutboxStore, P: Publisher> Relay<S, P> {
         let settings = &context.settings;
         let Claim { token, rows } = claim;
         let ordered = rows.iter().any(|row| row.ordering_key.is_some());
-        let (mut batch, messages) = Batch::prepare(rows, settings);
+        let (mut batch, messages) = Batch::prepare(rows, &*context.codec, settings);
         let mut publishing: FuturesUnordered<_> = messages
             .into_iter()
             .map(|(seq, message)| self.publish(publisher, seq, message))

@@ -11,66 +11,80 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::state::State;
 use crate::{
-    Counts, Heartbeat, InboxStore, OutboxStore, Settings, WorkerIdentity, WorkerRegistry,
+    Codec, Counts, Heartbeat, InboxStore, OutboxStore, Settings, WorkerIdentity, WorkerRegistry,
     WorkerStatus, inbound, outbound,
 };
 
 /// The last heartbeat does not hold up the end longer than this.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs a worker until `stop` is cancelled and what was in hand is finished, or the grace period is over.
-///
-/// It starts, and goes on, with broker or database down. After a return every row that was not settled is free again,
-/// or will be when its lease ends; nothing was acknowledged that is not committed. Dropping the future ends it like a
-/// crash would: nothing is lost either.
-///
-/// # Panics
-///
-/// When one of its tasks panics, so that a supervisor can start the process anew.
-pub async fn run<S, T>(
-    store: Arc<S>,
-    transport: Arc<T>,
-    settings: Settings,
-    worker: WorkerIdentity,
-    stop: CancellationToken,
-) -> Counts
+/// Everything a worker is made of.
+#[derive(Debug)]
+pub struct Worker<S, T, C> {
+    /// Outbox, inbox and list of workers.
+    pub store: Arc<S>,
+    /// The broker.
+    pub transport: Arc<T>,
+    /// The form of its messages.
+    pub codec: Arc<C>,
+    /// How to behave.
+    pub settings: Settings,
+    /// Who it is.
+    pub identity: WorkerIdentity,
+}
+
+impl<S, T, C> Worker<S, T, C>
 where
     S: OutboxStore + InboxStore + WorkerRegistry,
     T: Transport,
+    C: Codec,
 {
-    let state = State::new(settings.outbound, settings.inbound);
-    let context =
-        Arc::new(Context { store, settings, state, stop, give_up: CancellationToken::new() });
-    tracing::info!(config_key = %context.settings.config_key, worker_id = %worker.id, "worker started");
-    let mut sides = JoinSet::new();
-    if context.settings.outbound {
-        sides.spawn(outbound::run(Arc::clone(&context), Arc::clone(&transport)));
-    }
-    if context.settings.inbound {
-        sides.spawn(inbound::run(Arc::clone(&context), transport));
-    }
-    let work = async {
-        while let Some(side) = sides.join_next().await {
-            side.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    /// Runs until `stop` is cancelled and what was in hand is finished, or the grace period is over.
+    ///
+    /// It starts, and goes on, with broker or database down. After a return every row that was not settled is free
+    /// again, or will be when its lease ends; nothing was acknowledged that is not committed. Dropping the future ends
+    /// it like a crash would: nothing is lost either.
+    ///
+    /// # Panics
+    ///
+    /// When one of its tasks panics, so that a supervisor can start the process anew.
+    pub async fn run(self, stop: CancellationToken) -> Counts {
+        let Self { store, transport, codec, settings, identity } = self;
+        let state = State::new(settings.outbound, settings.inbound);
+        let give_up = CancellationToken::new();
+        let context = Arc::new(Context { store, codec, settings, state, stop, give_up });
+        let config_key = context.settings.config_key.as_str();
+        tracing::info!(config_key, worker_id = %identity.id, "worker started");
+        let mut sides = JoinSet::new();
+        if context.settings.outbound {
+            sides.spawn(outbound::run(Arc::clone(&context), Arc::clone(&transport)));
         }
-        context.stop.cancelled().await;
-    };
-    tokio::select! {
-        biased;
-        () = work => {}
-        () = heartbeats(&context, &worker) => {}
-        () = watch_stop(&context) => {}
+        if context.settings.inbound {
+            sides.spawn(inbound::run(Arc::clone(&context), transport));
+        }
+        let work = async {
+            while let Some(side) = sides.join_next().await {
+                side.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            }
+            context.stop.cancelled().await;
+        };
+        tokio::select! {
+            biased;
+            () = work => {}
+            () = heartbeats(&context, &identity) => {}
+            () = watch_stop(&context) => {}
+        }
+        let last = heartbeat(&context, &identity, WorkerStatus::Stopped);
+        if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
+            tracing::warn!("could not tell the database that this worker stopped");
+        }
+        tracing::info!(config_key, "worker stopped");
+        context.state.totals.snapshot()
     }
-    let last = heartbeat(&context, &worker, WorkerStatus::Stopped);
-    if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
-        tracing::warn!("could not tell the database that this worker stopped");
-    }
-    tracing::info!(config_key = %context.settings.config_key, "worker stopped");
-    context.state.totals.snapshot()
 }
 
 /// Tells of the stop, and ends the time for finishing somewhat before the grace period, to leave time for settling.
-async fn watch_stop<S>(context: &Context<S>) {
+async fn watch_stop<S, C>(context: &Context<S, C>) {
     context.stop.cancelled().await;
     tracing::info!("stopping: finishing what is in hand");
     context.state.stopping();
@@ -81,7 +95,7 @@ async fn watch_stop<S>(context: &Context<S>) {
 }
 
 /// A heartbeat at each interval and whenever the status changes; never ends.
-async fn heartbeats<S: WorkerRegistry>(context: &Context<S>, worker: &WorkerIdentity) {
+async fn heartbeats<S: WorkerRegistry, C>(context: &Context<S, C>, worker: &WorkerIdentity) {
     loop {
         let beat = heartbeat(context, worker, context.state.status());
         context.ask("heartbeat", context.store.heartbeat(&beat)).await;
@@ -93,7 +107,11 @@ async fn heartbeats<S: WorkerRegistry>(context: &Context<S>, worker: &WorkerIden
     }
 }
 
-fn heartbeat<S>(context: &Context<S>, worker: &WorkerIdentity, status: WorkerStatus) -> Heartbeat {
+fn heartbeat<S, C>(
+    context: &Context<S, C>,
+    worker: &WorkerIdentity,
+    status: WorkerStatus,
+) -> Heartbeat {
     let last_error = match status {
         WorkerStatus::Stopped => None,
         _ => context.state.broker.error(),

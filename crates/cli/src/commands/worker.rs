@@ -10,7 +10,9 @@ use postroad_store::config::{Config, load};
 use postroad_store::{Database, SqlStore};
 use postroad_transport::Transport;
 use postroad_transport_memory::Broker;
-use postroad_worker_core::{Backoff, Settings, StoreError, WorkerIdentity};
+use postroad_worker_core::{
+    Backoff, Codec, EnvelopeCodec, Settings, StoreError, Worker as Engine, WorkerIdentity,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -103,11 +105,11 @@ impl Runner<'_> {
             "memory" => {
                 let broker = self.broker.clone();
                 let transport = transports::memory(broker, &config.runtime, &config.rabbitmq)?;
-                self.work_over(config, transport).await
+                self.work_over(config, transport, EnvelopeCodec).await
             }
             "rabbitmq" => {
                 let transport = transports::rabbitmq(&config.runtime, &config.rabbitmq)?;
-                self.work_over(config, transport).await
+                self.work_over(config, transport, EnvelopeCodec).await
             }
             other => bail!(
                 "this version has no transport for broker type `{other}`: use rabbitmq or memory"
@@ -115,22 +117,27 @@ impl Runner<'_> {
         }
     }
 
-    async fn work_over<T: Transport>(&self, config: &Config, transport: T) -> Result<()> {
-        let store = SqlStore::new(self.database.clone(), config.runtime.config_key.as_str());
-        let settings = self.settings(config)?;
+    async fn work_over<T: Transport, C: Codec>(
+        &self,
+        config: &Config,
+        transport: T,
+        codec: C,
+    ) -> Result<()> {
+        let key = config.runtime.config_key.as_str();
         let stop = self.stop.child_token();
-        let worker = postroad_worker_core::run(
-            Arc::new(store),
-            Arc::new(transport),
-            settings,
-            self.identity.clone(),
-            stop.clone(),
-        );
+        let worker = Engine {
+            store: Arc::new(SqlStore::new(self.database.clone(), key)),
+            transport: Arc::new(transport),
+            codec: Arc::new(codec),
+            settings: self.settings(config)?,
+            identity: self.identity.clone(),
+        };
+        let worker = worker.run(stop.clone());
         tokio::pin!(worker);
         tokio::select! {
             _ = &mut worker => Ok(()),
             () = self.changed(config) => {
-                tracing::info!(config_key = %config.runtime.config_key, "config changed");
+                tracing::info!(config_key = key, "config changed");
                 stop.cancel();
                 worker.await;
                 Ok(())

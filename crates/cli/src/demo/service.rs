@@ -8,7 +8,7 @@ use postroad_store::query::inbox::{self, InboxRecord};
 use postroad_store::query::outbox::{self, Filter, OutboxRecord};
 use postroad_store::{Database, NewMessage, SqlStore, config, enqueue};
 use postroad_transport_memory::Broker;
-use postroad_worker_core::{Counts, Settings, WorkerIdentity};
+use postroad_worker_core::{Counts, EnvelopeCodec, Settings, Worker, WorkerIdentity};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,14 +50,14 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let stop = CancellationToken::new();
-        let store = Arc::new(SqlStore::new(database.clone(), name));
-        let worker = tokio::spawn(postroad_worker_core::run(
-            store,
-            Arc::new(transport),
+        let worker = Worker {
+            store: Arc::new(SqlStore::new(database.clone(), name)),
+            transport: Arc::new(transport),
+            codec: Arc::new(EnvelopeCodec),
             settings,
             identity,
-            stop.clone(),
-        ));
+        };
+        let worker = tokio::spawn(worker.run(stop.clone()));
         Ok(Self { name, database: database.clone(), worker, stop })
     }
 

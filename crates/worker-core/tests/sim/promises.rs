@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postroad_envelope::OutboxColumns;
 use postroad_transport_memory::{Broker, MemorySettings, MemoryTransport};
-use postroad_worker_core::{Counts, Settings, WorkerIdentity, WorkerStatus, run};
+use postroad_worker_core::{Counts, EnvelopeCodec, Settings, Worker, WorkerIdentity, WorkerStatus};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -24,9 +24,14 @@ fn start(
     let identity = WorkerIdentity { id: "w".into(), host: "h".into(), pid: 1, version: "0".into() };
     let transport = MemoryTransport::new(broker.clone(), MemorySettings::default());
     let stop = CancellationToken::new();
-    let worker =
-        run(Arc::new(store.clone()), Arc::new(transport), settings, identity, stop.clone());
-    (tokio::spawn(worker), stop)
+    let worker = Worker {
+        store: Arc::new(store.clone()),
+        transport: Arc::new(transport),
+        codec: Arc::new(EnvelopeCodec),
+        settings,
+        identity,
+    };
+    (tokio::spawn(worker.run(stop.clone())), stop)
 }
 
 fn insert(store: &MemoryStore, rows: usize) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postroad_envelope::OutboxColumns;
 use postroad_transport_memory::{Broker, Fault, FaultPoint, MemorySettings, MemoryTransport};
-use postroad_worker_core::{Backoff, Settings, WorkerIdentity, run};
+use postroad_worker_core::{Backoff, EnvelopeCodec, Settings, Worker as Engine, WorkerIdentity};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -191,13 +191,14 @@ impl World {
             pid: 1,
             version: "0".into(),
         };
-        let task = tokio::spawn(run(
-            Arc::new(store.clone()),
-            Arc::new(transport),
+        let worker = Engine {
+            store: Arc::new(store.clone()),
+            transport: Arc::new(transport),
+            codec: Arc::new(EnvelopeCodec),
             settings,
             identity,
-            stop.clone(),
-        ));
+        };
+        let task = tokio::spawn(worker.run(stop.clone()));
         Worker { task, stop }
     }
 
