@@ -19,7 +19,7 @@
 //! }
 //! ```
 //!
-//! With the feature `testing`, [`testing`] holds the suite of promises that every transport passes.
+//! With the feature `testing`, the module `testing` holds the suite of promises that every transport passes.
 
 mod error;
 mod message;
