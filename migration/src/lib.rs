@@ -2,6 +2,20 @@
 //!
 //! What was applied is recorded in `postroad_migrations`, apart from the migrations of the service whose database this
 //! is. `README.md` says more.
+//!
+//! ```
+//! use postroad_migration::{SchemaState, schema_state, up};
+//! use sea_orm_migration::sea_orm::Database;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), sea_orm_migration::sea_orm::DbErr> {
+//! let db = Database::connect("sqlite::memory:").await?;
+//! assert_eq!(schema_state(&db).await?, SchemaState::Missing);
+//! up(&db).await?;
+//! assert_eq!(schema_state(&db).await?, SchemaState::Current);
+//! # Ok(())
+//! # }
+//! ```
 
 mod m0001_create_tables;
 mod migrator;

@@ -19,6 +19,26 @@
 //! }
 //! ```
 //!
+//! ```
+//! use postroad_transport::{ConnectError, Delivery, Disconnected, Subscriber, Transport};
+//!
+//! /// Reads what waits, commits it, and only then lets the broker forget it.
+//! async fn drain(broker: &impl Transport, commit: impl Fn(&Delivery)) -> Result<Disconnected, ConnectError> {
+//!     let mut subscriber = broker.connect_subscriber().await?;
+//!     loop {
+//!         match subscriber.next().await {
+//!             Ok(delivery) => {
+//!                 commit(&delivery);
+//!                 if let Err(lost) = subscriber.acknowledge_through(delivery.tag).await {
+//!                     return Ok(lost);
+//!                 }
+//!             }
+//!             Err(lost) => return Ok(lost),
+//!         }
+//!     }
+//! }
+//! ```
+//!
 //! With the feature `testing`, the module `testing` holds the suite of promises that every transport passes.
 
 mod error;
