@@ -249,11 +249,15 @@ pub(crate) enum Way {
 #[command(after_help = "Exit code 1 where an active config has no live worker.\n
 Examples:
   postroad status
-  postroad status --config-key default --json")]
+  postroad status --config-key default --json
+  postroad status --watch")]
 pub(crate) struct Status {
     /// Only this config
     #[arg(long, value_name = "KEY")]
     pub(crate) config_key: Option<String>,
+    /// Again every two seconds, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -35,6 +35,11 @@ impl Output {
         }
     }
 
+    /// An empty screen, on a terminal; elsewhere an empty line.
+    pub(crate) fn clear(&self) -> anyhow::Result<()> {
+        self.line(if self.terminal { "\u{1b}[2J\u{1b}[H" } else { "" })
+    }
+
     /// A line on standard error, for a person.
     pub(crate) fn note(&self, text: impl Display) {
         // There is nowhere left to tell that standard error is closed.

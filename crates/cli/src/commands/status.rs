@@ -1,35 +1,58 @@
 //! `postroad status`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Cell;
+use postroad_store::Database;
 use postroad_store::query::status::{self, ConfigStatus, WorkerEntry};
 
 use crate::args;
 use crate::commands::database;
 use crate::output::{Output, optional, short, state};
+use crate::signals;
+
+/// Between two looks of `--watch`.
+const LOOK: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: &args::Status, url: &str, output: &Output) -> Result<ExitCode> {
     let database = database::open(url).await?;
+    let stop = if args.watch { Some(signals::stop_token()?) } else { None };
+    loop {
+        let healthy = show(&database, args, output).await?;
+        let Some(stop) = &stop else {
+            return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Prints the status once; whether all is well.
+async fn show(database: &Database, args: &args::Status, output: &Output) -> Result<bool> {
     let key = args.config_key.as_deref();
-    let status = status::status(&database, key).await.context("cannot read the status")?;
+    let status = status::status(database, key).await.context("cannot read the status")?;
     if let (Some(key), true) = (key, status.configs.is_empty()) {
         bail!("there is no config `{key}`: `postroad config list` shows all");
     }
     if args.json {
         output.json(&status)?;
     } else {
+        if args.watch {
+            output.clear()?;
+        }
         print(&status, output)?;
     }
-    let healthy = status.configs.iter().all(ConfigStatus::is_healthy);
     for config in status.configs.iter().filter(|config| !config.is_healthy()) {
         let key = &config.config_key;
         output.note(format_args!(
             "config `{key}` is active and has no live worker: `postroad worker --config-key {key}`"
         ));
     }
-    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(status.configs.iter().all(ConfigStatus::is_healthy))
 }
 
 fn print(status: &status::Status, output: &Output) -> Result<()> {
