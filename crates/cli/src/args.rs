@@ -176,8 +176,8 @@ pub(crate) enum Config {
         /// Its config_key
         key: String,
         /// Such as host=rabbit.example:5672
-        #[arg(required = true, value_name = "NAME=VALUE")]
-        values: Vec<String>,
+        #[arg(required = true, value_name = "NAME=VALUE", value_parser = pair)]
+        values: Vec<(String, String)>,
     },
     /// Let workers work on it
     Activate {
@@ -487,6 +487,11 @@ pub(crate) enum Topic {
         #[arg(long)]
         json: bool,
     },
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -120,15 +120,13 @@ fn text(value: &Value) -> String {
     }
 }
 
-async fn set(database: &Database, key: &str, values: &[String], output: &Output) -> Result<()> {
-    let mut pairs = Vec::new();
-    for value in values {
-        let Some((name, value)) = value.split_once('=') else {
-            bail!("`{value}` is not NAME=VALUE");
-        };
-        pairs.push((name.to_owned(), value.to_owned()));
-    }
-    let changed = config::set(database, key, &pairs).await?;
+async fn set(
+    database: &Database,
+    key: &str,
+    pairs: &[(String, String)],
+    output: &Output,
+) -> Result<()> {
+    let changed = config::set(database, key, pairs).await?;
     output
         .line(format_args!("{key}: {}", if changed { "changed" } else { "nothing to change" }))?;
     if pairs.iter().any(|(name, _)| name == "password") {

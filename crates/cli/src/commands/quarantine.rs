@@ -128,7 +128,7 @@ fn incoming(record: &QuarantineRecord, body: Option<&Path>) -> Result<Incoming> 
         app_id: property("app_id"),
         message_type: property("type"),
         headers: kept["headers"].as_object().cloned().unwrap_or_default(),
-        redelivered: false,
+        ..Incoming::default()
     })
 }
 

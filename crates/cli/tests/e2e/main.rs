@@ -1,0 +1,24 @@
+//! `postroad` as its users meet it: the built program, its command line, its tables and its broker.
+//!
+//! Nothing here knows how it works inside. Rows are written and read by plain SQL, messages by an AMQP client of the
+//! tests' own.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic")]
+
+mod support;
+
+mod commands;
+mod config;
+mod demo;
+mod embedded;
+mod quarantine;
+mod rows;
+mod schema;
+mod secrets;
+mod status;
+
+mod crashes;
+mod outages;
+mod samples;
+mod team;
+mod way_in;
+mod way_out;

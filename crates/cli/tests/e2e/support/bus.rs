@@ -1,0 +1,169 @@
+//! A place at the real servers: a database, an exchange and a broken network on demand before both.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use futures_util::FutureExt;
+use postroad_transport::testing::Proxy;
+use serde_json::Value;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::postroad::Postroad;
+use super::rabbit::{Rabbit, Url};
+use super::sql::Sql;
+use super::wait::until;
+
+/// How the program gets the broker's password.
+const PASSWORD: &str = "POSTROAD_TEST_BROKER_PASSWORD";
+
+/// The program reaches both servers through proxies, `sql` and `rabbit` do not.
+pub(crate) struct Bus {
+    pub(crate) postroad: Postroad,
+    pub(crate) sql: Sql,
+    pub(crate) rabbit: Rabbit,
+    pub(crate) broker: Proxy,
+    pub(crate) database: Proxy,
+    pub(crate) url: Url,
+    admin: Sql,
+    exchange: String,
+    /// Makes the names of this test its own.
+    tag: String,
+    _folder: TempDir,
+}
+
+/// Runs a test on a new bus, and takes down what it left whatever comes of the test.
+pub(crate) async fn on_servers(test: impl AsyncFnOnce(&Bus)) {
+    let bus = Bus::open().await;
+    let outcome = AssertUnwindSafe(test(&bus)).catch_unwind().await;
+    bus.close().await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
+}
+
+impl Bus {
+    async fn open() -> Self {
+        let tag = Uuid::new_v4().simple().to_string();
+        let exchange = format!("e2e-{tag}");
+        let url = Url::from_environment();
+        let rabbit = Rabbit::connect(&url, &exchange).await;
+        let broker = Proxy::start(resolve(&format!("{}:{}", url.host, url.port))).await.unwrap();
+
+        let admin_url = std::env::var("POSTROAD_TEST_POSTGRES_URL")
+            .expect("POSTROAD_TEST_POSTGRES_URL names a PostgreSQL");
+        let admin = Sql::connect(&admin_url).await;
+        admin.execute(&format!("CREATE DATABASE {}", database(&tag))).await;
+        let (server, _) = admin_url.rsplit_once('/').expect("the URL ends in a database's name");
+        let (user, address) = server.rsplit_once('@').expect("the URL names a user");
+        let proxy = Proxy::start(resolve(address)).await.unwrap();
+        let sql = Sql::connect(&format!("{server}/{}", database(&tag))).await;
+
+        let folder = TempDir::new().unwrap();
+        let proxied = format!("{user}@{}/{}", proxy.addr(), database(&tag));
+        let postroad = Postroad::new(proxied, folder.path()).with(PASSWORD, &url.password);
+        postroad.done(&["migrate", "up"]);
+        Self {
+            postroad,
+            sql,
+            rabbit,
+            broker,
+            database: proxy,
+            url,
+            admin,
+            exchange,
+            tag,
+            _folder: folder,
+        }
+    }
+
+    async fn close(self) {
+        for row in self.sql.rows("SELECT config_key FROM event_bus_runtime_config").await {
+            let key = row["config_key"].as_str().unwrap();
+            self.rabbit.delete_queue(&self.inbox(key)).await;
+        }
+        self.rabbit.delete_exchange().await;
+        self.sql.close().await;
+        self.admin.execute(&format!("DROP DATABASE {} WITH (FORCE)", database(&self.tag))).await;
+        self.admin.close().await;
+    }
+
+    /// The service of a config. Its name is one segment of a topic and this test's own.
+    pub(crate) fn service(&self, config_key: &str) -> String {
+        format!("{config_key}_{}", self.tag)
+    }
+
+    /// The queue of a config.
+    pub(crate) fn inbox(&self, config_key: &str) -> String {
+        format!("{}.inbox", self.service(config_key))
+    }
+
+    /// Makes a config in a hurry, with these settings more.
+    pub(crate) fn configure(&self, config_key: &str, more: &[&str]) {
+        let address = self.broker.addr();
+        let service = self.service(config_key);
+        let Url { username, virtual_host, .. } = &self.url;
+        let exchange = &self.exchange;
+        self.postroad.import(&format!(
+            r#"
+            [config.{config_key}]
+            host = "{address}"
+            username = "{username}"
+            password = "env:{PASSWORD}"
+            source_service = "{service}"
+            connect_timeout = 2
+            retry_interval_seconds = 1
+            poll_interval_ms = 50
+            heartbeat_interval_seconds = 1
+            [config.{config_key}.rabbitmq]
+            virtual_host = "{virtual_host}"
+            exchange = "{exchange}"
+            "#
+        ));
+        if !more.is_empty() {
+            self.postroad.done(&[&["config", "set", config_key], more].concat());
+        }
+    }
+
+    /// Writes so many rows of one event, as any service would.
+    pub(crate) async fn enqueue(&self, rows: u32) {
+        let insert = format!(
+            "INSERT INTO outbound_event (topic, event_type, payload) \
+             SELECT 'event.machine.spindle.started', 'started', jsonb_build_object('n', n) \
+             FROM generate_series(1, {rows}) AS n"
+        );
+        assert_eq!(self.sql.execute(&insert).await, u64::from(rows));
+    }
+
+    /// How many rows were sent.
+    pub(crate) async fn published(&self) -> i64 {
+        self.sql.count("SELECT count(*) FROM outbound_event WHERE status = 'published'").await
+    }
+
+    /// What `postroad status --json` says of a config.
+    pub(crate) fn status(&self, config_key: &str) -> Value {
+        let ran = self.postroad.run(&["status", "--config-key", config_key, "--json"]);
+        ran.json()["configs"][0].take()
+    }
+
+    pub(crate) async fn until_status(&self, config_key: &str, expected: &str) {
+        let what = format!("the status of `{config_key}` is {expected}");
+        until(&what, async || self.status(config_key)["worker_status"] == expected).await;
+    }
+
+    /// Waits until the inbox of a config holds so many messages, and checks that each is there once.
+    pub(crate) async fn until_received(&self, config_key: &str, messages: i64) {
+        let from = format!("FROM inbound_event WHERE config_key = '{config_key}'");
+        let distinct = format!("SELECT count(DISTINCT (message_id, topic)) {from}");
+        self.sql.until_count(messages, &distinct).await;
+        assert_eq!(self.sql.count(&format!("SELECT count(*) {from}")).await, messages);
+    }
+}
+
+fn database(tag: &str) -> String {
+    format!("postroad_{tag}")
+}
+
+fn resolve(address: &str) -> SocketAddr {
+    address.to_socket_addrs().unwrap().next().expect("it has an address")
+}

@@ -1,0 +1,69 @@
+//! Plain SQL, as a service in any language writes it.
+
+use postroad_store::Database;
+use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, JsonValue, Statement};
+use serde_json::Value;
+
+use super::wait::until;
+
+/// A connection beside those of the program.
+pub(crate) struct Sql {
+    database: Database,
+}
+
+impl Sql {
+    pub(crate) async fn connect(url: &str) -> Self {
+        Self { database: postroad_store::connect(url).await.unwrap() }
+    }
+
+    /// Runs a statement and returns how many rows it touched.
+    pub(crate) async fn execute(&self, sql: &str) -> u64 {
+        let result = self.connection().execute_unprepared(sql).await;
+        result.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
+    }
+
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Value> {
+        let rows = JsonValue::find_by_statement(self.statement(sql)).all(self.connection()).await;
+        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The only row of a query.
+    pub(crate) async fn row(&self, sql: &str) -> Value {
+        let mut rows = self.rows(sql).await;
+        assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
+        rows.remove(0)
+    }
+
+    /// The only value of a query that counts.
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        let row = self.connection().query_one_raw(self.statement(sql)).await;
+        let row = row.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        row.expect("a count has a row").try_get_by_index(0).unwrap()
+    }
+
+    pub(crate) async fn until_count(&self, expected: i64, sql: &str) {
+        until(&format!("{expected} is {sql}"), async || self.count(sql).await == expected).await;
+    }
+
+    /// Waits until no row of the outbox is left to send.
+    pub(crate) async fn until_sent(&self) {
+        self.until_count(0, "SELECT count(*) FROM outbound_event WHERE status = 'pending'").await;
+    }
+
+    pub(crate) async fn close(self) {
+        self.database.close().await;
+    }
+
+    fn connection(&self) -> &DatabaseConnection {
+        self.database.connection()
+    }
+
+    fn statement(&self, sql: &str) -> Statement {
+        Statement::from_string(self.connection().get_database_backend(), sql)
+    }
+}
+
+/// The digits of a binary literal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}

@@ -1,0 +1,16 @@
+//! Waiting for what is to come.
+
+use std::time::{Duration, Instant};
+
+/// Far above what anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Waits until the condition holds; panics where it does not in all that time.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < LIMIT, "not within {} s: {what}", LIMIT.as_secs());
+        tokio::time::sleep(POLL).await;
+    }
+}
