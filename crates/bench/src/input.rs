@@ -63,6 +63,10 @@ pub(crate) fn database_url() -> Result<String> {
     variable("POSTROAD_TEST_POSTGRES_URL")
 }
 
+pub(crate) fn mqtt_url() -> Result<String> {
+    variable("POSTROAD_TEST_MQTT_URL")
+}
+
 fn variable(name: &str) -> Result<String> {
     env::var(name).with_context(|| format!("{name} is not set; `cargo xtask bench` sets it"))
 }

@@ -8,6 +8,7 @@ mod counting;
 mod input;
 mod measure;
 mod memory;
+mod paho;
 mod report;
 mod transport;
 
@@ -25,7 +26,7 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     let database = postroad_store::connect(&input::database_url()?).await?;
     postroad_migration::up(database.connection()).await.context("cannot make the tables")?;
-    let bench = Bench { args, rabbit: Rabbit::from_env()?, database };
+    let bench = Bench { args, rabbit: Rabbit::from_env()?, mqtt_url: input::mqtt_url()?, database };
     let mut rounds = Vec::new();
     for round in 1..=bench.args.rounds {
         eprintln!("round {round} of {}", bench.args.rounds);

@@ -6,66 +6,99 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use postroad_envelope::Limits;
 use postroad_store::{Database, NewMessage, SqlStore, enqueue};
-use postroad_transport::Incoming;
-use postroad_transport_amqp::AmqpTransport;
+use postroad_transport::{Incoming, Subscriber, Transport};
 use postroad_worker_core::{
     EnvelopeCodec, InboxEntry, InboxStore, OutboxStore, Outcome, Settings, Settlement, Worker,
     WorkerIdentity, decode,
 };
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::client::Client;
 use crate::counting::Counting;
 use crate::input::{self, Args, Rabbit, TOPIC};
-use crate::transport;
+use crate::{paho, transport};
 
 /// Rows of one claim and one settle, as in the default config.
 const BATCH: usize = 500;
 /// Messages of one inbox transaction: half of the default prefetch.
 const INBOX_BATCH: usize = 250;
 
-/// Messages a second of each kind, in one round.
+/// Messages a second, in one round.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub(crate) struct Three {
+    /// The broker's client alone.
+    pub(crate) client: f64,
+    /// The database alone.
+    pub(crate) database: f64,
+    /// The whole way.
+    pub(crate) postroad: f64,
+}
+
+/// One measurement of each kind.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 pub(crate) struct Round {
-    pub(crate) outbound_client: f64,
-    pub(crate) outbound_database: f64,
-    pub(crate) outbound_relay: f64,
-    pub(crate) inbound_client: f64,
-    pub(crate) inbound_database: f64,
-    pub(crate) inbound_intake: f64,
+    pub(crate) rabbitmq_outbound: Three,
+    pub(crate) rabbitmq_inbound: Three,
+    pub(crate) mqtt_outbound: Three,
+    pub(crate) mqtt_inbound: Three,
 }
 
 pub(crate) struct Bench {
     pub(crate) args: Args,
     pub(crate) rabbit: Rabbit,
+    pub(crate) mqtt_url: String,
     pub(crate) database: Database,
 }
 
 impl Bench {
     pub(crate) async fn round(&self) -> Result<Round> {
+        let out = self.database_claims().await.context("the database alone, outbound")?;
+        let into = self.database_stores().await.context("the database alone, inbound")?;
+        let (rabbitmq_outbound, rabbitmq_inbound) = self.rabbitmq(out, into).await?;
+        let (mqtt_outbound, mqtt_inbound) = self.mqtt(out, into).await?;
+        Ok(Round { rabbitmq_outbound, rabbitmq_inbound, mqtt_outbound, mqtt_inbound })
+    }
+
+    async fn rabbitmq(&self, out: f64, into: f64) -> Result<(Three, Three)> {
         let names = transport::Names::fresh();
         let transport = Arc::new(transport::to(&self.rabbit, &names)?);
-        transport::declare(&transport).await?;
-        let outbound_client =
-            self.client_publishes(&names).await.context("amqprs alone, publishing")?;
-        let inbound_client =
-            self.client_consumes(&names).await.context("amqprs alone, consuming")?;
-        let outbound_database =
-            self.database_claims().await.context("the database alone, outbound")?;
-        let outbound_relay = self.relay(&transport).await.context("the relay")?;
-        let inbound_database =
-            self.database_stores().await.context("the database alone, inbound")?;
-        let inbound_intake = self.intake(&transport).await.context("the intake")?;
+        transport::declare(&*transport).await?;
+        let publishing = self.client_publishes(&names).await.context("amqprs alone, publishing")?;
+        let consuming = self.client_consumes(&names).await.context("amqprs alone, consuming")?;
+        let relay = self.relay(&transport).await.context("the relay to RabbitMQ")?;
+        let intake = self.intake(&transport).await.context("the intake from RabbitMQ")?;
         transport::remove(&self.rabbit, &names).await?;
-        Ok(Round {
-            outbound_client,
-            outbound_database,
-            outbound_relay,
-            inbound_client,
-            inbound_database,
-            inbound_intake,
-        })
+        Ok((
+            Three { client: publishing, database: out, postroad: relay },
+            Three { client: consuming, database: into, postroad: intake },
+        ))
+    }
+
+    async fn mqtt(&self, out: f64, into: f64) -> Result<(Three, Three)> {
+        let folder = tempfile::tempdir()?;
+        let session = Uuid::new_v4().to_string();
+        let ceiling = format!("{session}-ceiling");
+        // Both sessions keep what is published from here on, and what the ceiling publishes is what it receives.
+        let (url, name) = (self.mqtt_url.clone(), ceiling.clone());
+        spawn_blocking(move || paho::subscribe(&url, &name, TOPIC)).await??;
+        let (url, bodies) = (self.mqtt_url.clone(), self.bodies());
+        let publishing = spawn_blocking(move || paho::publish(&url, TOPIC, &bodies)).await??;
+        let (url, messages) = (self.mqtt_url.clone(), self.args.messages);
+        let receiving = spawn_blocking(move || paho::receive(&url, &ceiling, messages)).await??;
+        let transport = Arc::new(transport::mqtt(&self.mqtt_url, &session, folder.path())?);
+        transport.connect_subscriber().await?.close().await;
+        let relay = self.relay(&transport).await.context("the relay to MQTT")?;
+        let intake = self.intake(&transport).await.context("the intake from MQTT")?;
+        Ok((
+            Three { client: self.rate(publishing), database: out, postroad: relay },
+            Three { client: self.rate(receiving), database: into, postroad: intake },
+        ))
+    }
+
+    fn bodies(&self) -> Vec<Vec<u8>> {
+        (0..self.args.messages).map(|n| input::body(n, self.args.bytes)).collect()
     }
 
     fn rate(&self, time: Duration) -> f64 {
@@ -75,8 +108,7 @@ impl Bench {
     }
 
     async fn client_publishes(&self, names: &transport::Names) -> Result<f64> {
-        let bodies: Vec<_> =
-            (0..self.args.messages).map(|n| input::body(n, self.args.bytes)).collect();
+        let bodies = self.bodies();
         let client = Client::connect(&self.rabbit).await?;
         let time = client.publish(&names.exchange, TOPIC, &bodies).await?;
         client.close().await?;
@@ -105,7 +137,7 @@ impl Bench {
         Ok(self.rate(started.elapsed()))
     }
 
-    async fn relay(&self, transport: &Arc<AmqpTransport>) -> Result<f64> {
+    async fn relay(&self, transport: &Arc<impl Transport>) -> Result<f64> {
         let key = self.fill_outbox(self.args.messages).await?;
         self.work(transport, key, true).await
     }
@@ -123,14 +155,14 @@ impl Bench {
     }
 
     /// Consumes what the relay published just before.
-    async fn intake(&self, transport: &Arc<AmqpTransport>) -> Result<f64> {
+    async fn intake(&self, transport: &Arc<impl Transport>) -> Result<f64> {
         self.work(transport, Uuid::new_v4().to_string(), false).await
     }
 
     /// A whole worker for one side, until every message is through.
     async fn work(
         &self,
-        transport: &Arc<AmqpTransport>,
+        transport: &Arc<impl Transport>,
         key: String,
         outbound: bool,
     ) -> Result<f64> {

@@ -2,15 +2,17 @@
 
 use serde::Serialize;
 
-use crate::measure::Round;
+use crate::measure::{Round, Three};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     messages: usize,
     payload_bytes: usize,
     rounds: Vec<Round>,
-    outbound: Side,
-    inbound: Side,
+    rabbitmq_outbound: Side,
+    rabbitmq_inbound: Side,
+    mqtt_outbound: Side,
+    mqtt_inbound: Side,
     worker_peak_resident_mib: Option<f64>,
 }
 
@@ -33,15 +35,18 @@ impl Report {
         rounds: Vec<Round>,
         peak: Option<u64>,
     ) -> Self {
-        let outbound = Side::of(&rounds, |round| {
-            (round.outbound_client, round.outbound_database, round.outbound_relay)
-        });
-        let inbound = Side::of(&rounds, |round| {
-            (round.inbound_client, round.inbound_database, round.inbound_intake)
-        });
         #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
         let worker_peak_resident_mib = peak.map(|bytes| bytes as f64 / f64::from(1 << 20));
-        Self { messages, payload_bytes, rounds, outbound, inbound, worker_peak_resident_mib }
+        Self {
+            messages,
+            payload_bytes,
+            rabbitmq_outbound: Side::of(&rounds, |round| round.rabbitmq_outbound),
+            rabbitmq_inbound: Side::of(&rounds, |round| round.rabbitmq_inbound),
+            mqtt_outbound: Side::of(&rounds, |round| round.mqtt_outbound),
+            mqtt_inbound: Side::of(&rounds, |round| round.mqtt_inbound),
+            rounds,
+            worker_peak_resident_mib,
+        }
     }
 
     /// A table in Markdown.
@@ -57,17 +62,19 @@ impl Report {
             )
         };
         let mut text = format!(
-            "{} messages of {} bytes, quorum queue, PostgreSQL, medians of {} rounds, messages a second:\n\n",
+            "{} messages of {} bytes, RabbitMQ with a quorum queue, Mosquitto at QoS 1, PostgreSQL, medians of {} rounds, messages a second:\n\n",
             self.messages,
             self.payload_bytes,
             self.rounds.len()
         );
         text.push_str(
-            "| way | amqprs alone | database alone | the two in series | postroad | reached |\n",
+            "| way | client alone | database alone | the two in series | postroad | reached |\n",
         );
         text.push_str("|---|---:|---:|---:|---:|---:|\n");
-        text.push_str(&row("outbound", &self.outbound));
-        text.push_str(&row("inbound", &self.inbound));
+        text.push_str(&row("to RabbitMQ", &self.rabbitmq_outbound));
+        text.push_str(&row("from RabbitMQ", &self.rabbitmq_inbound));
+        text.push_str(&row("to MQTT", &self.mqtt_outbound));
+        text.push_str(&row("from MQTT", &self.mqtt_inbound));
         if let Some(peak) = self.worker_peak_resident_mib {
             let peak = format!(
                 "\nPeak resident memory of the worker with the backlog waiting: {peak:.1} MiB\n"
@@ -79,18 +86,22 @@ impl Report {
 }
 
 impl Side {
-    fn of(rounds: &[Round], pick: fn(&Round) -> (f64, f64, f64)) -> Self {
-        let series = |(client, database, _): (f64, f64, f64)| 1.0 / (1.0 / client + 1.0 / database);
-        let over = |value: &dyn Fn((f64, f64, f64)) -> f64| {
-            median(rounds.iter().map(|round| value(pick(round))))
-        };
+    fn of(rounds: &[Round], pick: fn(&Round) -> Three) -> Self {
+        let over =
+            |value: &dyn Fn(Three) -> f64| median(rounds.iter().map(|round| value(pick(round))));
         Self {
-            client: over(&|round| round.0),
-            database: over(&|round| round.1),
-            in_series: over(&series),
-            postroad: over(&|round| round.2),
-            reached: over(&|round| round.2 / series(round)),
+            client: over(&|three| three.client),
+            database: over(&|three| three.database),
+            in_series: over(&|three| three.in_series()),
+            postroad: over(&|three| three.postroad),
+            reached: over(&|three| three.postroad / three.in_series()),
         }
+    }
+}
+
+impl Three {
+    fn in_series(self) -> f64 {
+        1.0 / (1.0 / self.client + 1.0 / self.database)
     }
 }
 

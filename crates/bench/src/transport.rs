@@ -1,12 +1,15 @@
 //! The transport under test, on an exchange and a quorum queue of its own.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use postroad_transport::{Publisher, Transport};
 use postroad_transport_amqp::{AmqpSettings, AmqpTransport};
+use postroad_transport_mqtt::{MqttSettings, MqttTransport};
 use uuid::Uuid;
 
 use crate::client::Client;
-use crate::input::Rabbit;
+use crate::input::{Rabbit, TOPIC};
 
 pub(crate) struct Names {
     pub(crate) exchange: String,
@@ -33,8 +36,22 @@ pub(crate) fn to(rabbit: &Rabbit, names: &Names) -> Result<AmqpTransport> {
     })?)
 }
 
+/// MQTT 5 at QoS 1, with the session and the spool of this round.
+pub(crate) fn mqtt(url: &str, session: &str, folder: &Path) -> Result<MqttTransport> {
+    let address = url.trim_start_matches("mqtt://").trim_end_matches('/');
+    let (host, port) =
+        address.rsplit_once(':').context("POSTROAD_TEST_MQTT_URL is not mqtt://host:port")?;
+    Ok(MqttTransport::new(MqttSettings {
+        hosts: vec![(host.to_owned(), port.parse()?)],
+        client_id: session.to_owned(),
+        inbound_topics: vec![TOPIC.to_owned()],
+        spool_dir: folder.to_owned(),
+        ..MqttSettings::default()
+    })?)
+}
+
 /// Exchange and queue are there after this.
-pub(crate) async fn declare(transport: &AmqpTransport) -> Result<()> {
+pub(crate) async fn declare(transport: &impl Transport) -> Result<()> {
     transport.connect_publisher().await?.close().await;
     Ok(())
 }

@@ -86,6 +86,9 @@ pub(crate) enum Command {
     /// Check topics
     #[command(subcommand)]
     Topic(Topic),
+    /// Look at messages of EdgeX
+    #[command(subcommand)]
+    Edgex(Edgex),
     /// The requests, responses and events that belong to a request, as a tree
     Trace(Trace),
     /// Print a completion script
@@ -483,6 +486,33 @@ pub(crate) enum Topic {
         /// One or more
         #[arg(required = true)]
         topics: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Example:
+  mosquitto_sub -t 'edgex/events/#' -C 1 | postroad edgex decode --topic edgex/events/device/a/b/c/d -")]
+pub(crate) enum Edgex {
+    /// Print what an MQTT message would become in the inbox
+    Decode {
+        /// The topic it came on
+        #[arg(long)]
+        topic: String,
+        /// Topic prefix of the EdgeX system
+        #[arg(long, default_value = "edgex", value_name = "PREFIX")]
+        base_prefix: String,
+        /// Its quality of service
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
+        qos: u8,
+        /// Whether it was retained
+        #[arg(long)]
+        retain: bool,
+        /// A file with its bytes, or - for standard input
+        file: PathBuf,
         /// As JSON
         #[arg(long)]
         json: bool,

@@ -4,7 +4,9 @@ mod args;
 mod commands;
 mod demo;
 mod logging;
+mod mqtt;
 mod output;
+mod seat;
 mod signals;
 mod transports;
 

@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use postroad_store::config::{RabbitMqSettings, RuntimeConfig};
+use postroad_store::Secret;
+use postroad_store::config::{MqttSettings as StoredMqtt, RabbitMqSettings, RuntimeConfig};
 use postroad_transport_amqp::{AmqpSettings, AmqpTransport, QueueType};
 use postroad_transport_memory::{Broker, MemorySettings, MemoryTransport};
+use postroad_transport_mqtt::{MqttSettings, MqttTransport, SpoolSync};
+
+use crate::seat::Seat;
 
 const AMQP_PORT: u16 = 5672;
+const MQTT_PORT: u16 = 1883;
 
 /// RabbitMQ as the config says.
 pub(crate) fn rabbitmq(
@@ -52,6 +57,46 @@ pub(crate) fn rabbitmq(
         dead_letter_exchange: settings.dead_letter_exchange.clone(),
         connection_name: format!("postroad {key}"),
         ..AmqpSettings::default()
+    })
+    .with_context(|| format!("config `{key}` cannot be used"))
+}
+
+/// MQTT as the config says. The seat keeps client id and spool apart from those of other workers of a shared group.
+pub(crate) fn mqtt(
+    config: &RuntimeConfig,
+    settings: &StoredMqtt,
+    seat: &Seat,
+) -> Result<MqttTransport> {
+    let key = &config.config_key;
+    ensure!(
+        !config.tls_enabled,
+        "config `{key}` asks for TLS, which this version does not speak to MQTT: \
+         `postroad config set {key} tls_enabled=false`"
+    );
+    let password = config.password.as_ref().map(Secret::resolve).transpose();
+    let password = password.with_context(|| format!("config `{key}`"))?;
+    let number = |name: &str, value: u32| {
+        u16::try_from(value).with_context(|| format!("config `{key}`: {name} is above 65535"))
+    };
+    MqttTransport::new(MqttSettings {
+        hosts: hosts(&config.host, config.port, MQTT_PORT)
+            .with_context(|| format!("config `{key}`"))?,
+        username: config.username.clone(),
+        password: password.map(Into::into),
+        client_id: seat.client_id.clone(),
+        protocol_version: u8::try_from(settings.protocol_version).unwrap_or_default(),
+        keep_alive_seconds: number("keep_alive_seconds", settings.keep_alive_seconds)?,
+        clean_session: settings.clean_session,
+        qos: u8::try_from(settings.qos).unwrap_or_default(),
+        allow_unacknowledged: settings.allow_unacknowledged,
+        inbound_topics: settings.inbound_topics.0.clone(),
+        shared_group: settings.shared_group.clone(),
+        max_inflight: number("max_inflight", settings.max_inflight)?,
+        connect_timeout: Duration::from_secs(config.connect_timeout.into()),
+        spool_dir: seat.spool_dir.clone(),
+        spool_sync: if settings.spool_sync == "always" { SpoolSync::Always } else { SpoolSync::Os },
+        spool_max_bytes: u64::try_from(settings.spool_max_bytes).unwrap_or_default(),
+        ..MqttSettings::default()
     })
     .with_context(|| format!("config `{key}` cannot be used"))
 }

@@ -63,7 +63,10 @@ impl<'a> Arrival<'a> {
                     row,
                     id: Uuid::new_v4().to_string(),
                     key: dedupe_key(config_key, row),
-                    digest: hex(&Sha256::digest(&row.payload)),
+                    digest: match &row.fingerprint {
+                        Some(fingerprint) => hex(fingerprint),
+                        None => hex(&Sha256::digest(&row.payload)),
+                    },
                 },
             },
         };

@@ -14,6 +14,9 @@ use crate::sql_store::SqlStore;
 use crate::text::note;
 use crate::turns::Turn;
 
+/// What a row says that was published where nothing confirms.
+const UNACKNOWLEDGED: &str = "published without an acknowledgement of the broker (QoS 0)";
+
 impl OutboxStore for SqlStore {
     async fn claim(&self, limit: usize, lease: Duration) -> Result<Claim, StoreError> {
         ask(self.try_claim(limit, lease)).await
@@ -87,12 +90,14 @@ impl SqlStore {
     /// At most one statement a kind of outcome, none where there is nothing of the kind.
     fn settle_statements(&self, token: &str, settlements: &[Settlement]) -> Vec<Statement> {
         let mut published = Vec::new();
+        let mut unacknowledged = Vec::new();
         let mut ended = Vec::new();
         let mut pending = Vec::new();
         for Settlement { seq, outcome } in settlements {
             let seq = *seq;
             match outcome {
                 Outcome::Published => published.push(seq),
+                Outcome::Unacknowledged => unacknowledged.push(seq),
                 Outcome::Invalid(error) => {
                     ended.push(Ended { seq, status: "invalid", error: note(error) });
                 }
@@ -117,9 +122,11 @@ impl SqlStore {
         }
         let dialect = self.database().dialect();
         let mut statements = Vec::new();
-        if !published.is_empty() {
-            statements
-                .push(SETTLE_PUBLISHED.bind(dialect, [token.into(), dialect.keys(&published)]));
+        for (rows, remark) in [(published, None), (unacknowledged, Some(UNACKNOWLEDGED))] {
+            if !rows.is_empty() {
+                let values = [token.into(), dialect.keys(&rows), remark.into()];
+                statements.push(SETTLE_PUBLISHED.bind(dialect, values));
+            }
         }
         if !ended.is_empty() {
             statements.push(SETTLE_ENDED.bind(dialect, [token.into(), json(&ended).into()]));

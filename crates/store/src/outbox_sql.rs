@@ -94,17 +94,17 @@ UPDATE outbound_event SET claimed_until = now() + $2 * interval '1 millisecond'
 WHERE claim_token = $1 AND status = 'pending'",
 };
 
-/// Parameters: token, primary keys.
+/// Parameters: token, primary keys, remark.
 pub(crate) const SETTLE_PUBLISHED: Sql = Sql {
     sqlite: "\
 UPDATE outbound_event
 SET status = 'published', published = 1, published_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), next_retry_at = NULL,
-    last_error = NULL, claim_token = NULL, claimed_until = NULL, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    last_error = $3, claim_token = NULL, claimed_until = NULL, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 WHERE claim_token = $1 AND status = 'pending' AND seq IN (SELECT value FROM json_each($2))",
     postgres: "\
 UPDATE outbound_event
 SET status = 'published', published = true, published_at = now(), next_retry_at = NULL,
-    last_error = NULL, claim_token = NULL, claimed_until = NULL, updated_at = now()
+    last_error = $3::text, claim_token = NULL, claimed_until = NULL, updated_at = now()
 WHERE claim_token = $1 AND status = 'pending' AND seq = ANY($2)",
 };
 

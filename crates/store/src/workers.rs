@@ -8,17 +8,19 @@ use crate::fault::ask;
 use crate::sql_store::SqlStore;
 use crate::text::note;
 
-/// Parameters: id, status, error, the eight counts.
+/// Parameters: id, status, error, the counts.
 const BEAT: Sql = Sql {
     sqlite: "\
 UPDATE event_bus_worker
 SET status = $2, last_error = $3, published = $4, refused = $5, invalid = $6, received = $7, duplicates = $8,
-    quarantined = $9, lease_lost = $10, disconnects = $11, last_heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    quarantined = $9, lease_lost = $10, disconnects = $11, spool_messages = $12, spool_bytes = $13,
+    possible_gaps = $14, last_heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 WHERE id = $1",
     postgres: "\
 UPDATE event_bus_worker
 SET status = $2, last_error = $3, published = $4, refused = $5, invalid = $6, received = $7, duplicates = $8,
-    quarantined = $9, lease_lost = $10, disconnects = $11, last_heartbeat_at = now()
+    quarantined = $9, lease_lost = $10, disconnects = $11, spool_messages = $12, spool_bytes = $13,
+    possible_gaps = $14, last_heartbeat_at = now()
 WHERE id = $1::uuid",
 };
 
@@ -85,7 +87,7 @@ impl SqlStore {
     }
 }
 
-fn beat(heartbeat: &Heartbeat) -> [Value; 11] {
+fn beat(heartbeat: &Heartbeat) -> [Value; 14] {
     let counts = heartbeat.counts;
     [
         heartbeat.worker.id.as_str().into(),
@@ -99,6 +101,9 @@ fn beat(heartbeat: &Heartbeat) -> [Value; 11] {
         count(counts.quarantined),
         count(counts.lease_lost),
         count(counts.disconnects),
+        count(counts.spool_messages),
+        count(counts.spool_bytes),
+        count(counts.possible_gaps),
     ]
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn delivery(message: ConsumerMessage) -> Option<Delivery> {
             message_type: properties.message_type().cloned(),
             headers: properties.headers().map(from_table).unwrap_or_default(),
             redelivered: deliver.redelivered(),
+            ..Incoming::default()
         },
     })
 }

@@ -116,5 +116,6 @@ fn incoming(message: &Outgoing) -> Incoming {
         message_type: message.message_type.map(|kind| kind.as_str().to_owned()),
         headers: message.headers.clone(),
         redelivered: false,
+        ..Incoming::default()
     }
 }

@@ -49,5 +49,5 @@ mod traits;
 pub mod testing;
 
 pub use error::{ConnectError, Disconnected, PublishError};
-pub use message::{Delivery, Incoming, Outgoing};
-pub use traits::{Publisher, Subscriber, Transport};
+pub use message::{Delivery, Incoming, MqttFlags, Outgoing};
+pub use traits::{Kept, Publisher, Subscriber, Transport};

@@ -59,6 +59,22 @@ pub struct Incoming {
     pub headers: Map<String, Value>,
     /// Whether the broker says that it delivered this before.
     pub redelivered: bool,
+    /// What MQTT says of the message beside topic and body; `None` on other brokers.
+    pub mqtt: Option<MqttFlags>,
+    /// An id that a transport gave the message when it arrived, the same on every delivery. Only a transport that keeps
+    /// messages itself has one; it tells a message that is delivered again from an equal one where nothing else does.
+    pub arrival_id: Option<String>,
+}
+
+/// The flags of an MQTT message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct MqttFlags {
+    /// Quality of service it came with: 0, 1 or 2.
+    pub qos: u8,
+    /// Whether it was kept by the broker and is not news.
+    pub retain: bool,
+    /// Whether the broker may have delivered it before.
+    pub dup: bool,
 }
 
 /// One delivery of a [`crate::Subscriber`].

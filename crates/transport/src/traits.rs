@@ -16,10 +16,26 @@ pub trait Transport: Send + Sync + 'static {
         &self,
     ) -> impl Future<Output = Result<Self::Publisher, ConnectError>> + Send;
 
+    /// What this transport keeps by itself of messages that are not acknowledged yet; nothing, unless it says otherwise.
+    fn kept(&self) -> Kept {
+        Kept::default()
+    }
+
     /// Connects, sets up the topology and is subscribed. Ends within the settings' connect timeout.
     fn connect_subscriber(
         &self,
     ) -> impl Future<Output = Result<Self::Subscriber, ConnectError>> + Send;
+}
+
+/// What a transport keeps, and may have missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Messages that arrived and wait for the database.
+    pub messages: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// How often the broker had lost what it kept for us.
+    pub possible_gaps: u64,
 }
 
 /// One connection for publishing, with confirms.
@@ -31,6 +47,12 @@ pub trait Publisher: Send + Sync + 'static {
     /// before it is ready means that nobody wants the message published any more: one that is not on the wire yet is
     /// never sent; of one that is, the outcome stays unknown.
     fn publish(&self, message: Outgoing) -> impl Future<Output = Result<(), PublishError>> + Send;
+
+    /// Whether `Ok` of [`Self::publish`] means what it says. `false` only where the settings ask for a quality of service
+    /// that nothing confirms.
+    fn confirms(&self) -> bool {
+        true
+    }
 
     /// Waits until this connection is of no more use, and says why. From then on every publish ends as
     /// [`PublishError::Unconfirmed`].

@@ -13,6 +13,7 @@ pub(crate) struct Batch<'w> {
     /// Retries so far of the rows that are with the broker.
     pub(crate) underway: BTreeMap<i64, u32>,
     pub(crate) settled: Outcomes<'w>,
+    confirms: bool,
 }
 
 /// What is to be written, with the places in the window that this frees.
@@ -48,8 +49,10 @@ impl<'w> Batch<'w> {
         rows: Vec<OutboxRow>,
         codec: &impl Codec,
         settings: &Settings,
+        confirms: bool,
     ) -> (Self, Vec<(i64, Outgoing)>) {
-        let mut batch = Self { underway: BTreeMap::new(), settled: Outcomes::default() };
+        let (underway, settled) = (BTreeMap::new(), Outcomes::default());
+        let mut batch = Self { underway, settled, confirms };
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
             match codec.encode(&row, settings) {
@@ -90,7 +93,8 @@ impl<'w> Batch<'w> {
         let Some(retries) = self.underway.remove(&seq) else { return };
         self.settled.hold(place);
         let outcome = match result {
-            Ok(()) => Outcome::Published,
+            Ok(()) if self.confirms => Outcome::Published,
+            Ok(()) => Outcome::Unacknowledged,
             Err(error) if error.is_refusal() && retries < settings.max_retry_count => {
                 let delay = settings.backoff.delay(retries, rng.f64());
                 tracing::debug!(seq, attempt = retries + 1, ?delay, %error, "publish refused, will be retried");

@@ -59,6 +59,7 @@ fn row(envelope: Envelope, incoming: &Incoming, original: Original) -> InboxRow 
         chain_depth: envelope.chain_depth,
         payload: Box::<str>::from(envelope.payload).into_string(),
         headers: headers(&incoming.headers, &envelope.extra),
+        fingerprint: None,
         original,
     }
 }

@@ -158,7 +158,8 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let settings = &context.settings;
         let Claim { token, rows } = claim;
         let ordered = rows.iter().any(|row| row.ordering_key.is_some());
-        let (mut batch, messages) = Batch::prepare(rows, &*context.codec, settings);
+        let (mut batch, messages) =
+            Batch::prepare(rows, &*context.codec, settings, publisher.confirms());
         let mut publishing: FuturesUnordered<_> = messages
             .into_iter()
             .map(|(seq, message)| self.publish(publisher, seq, message))
@@ -262,7 +263,9 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let count =
             |kind: fn(&Outcome) -> bool| settled.iter().filter(|row| kind(&row.outcome)).count();
         let totals = &self.context.state.totals;
-        totals.published.add(count(|outcome| matches!(outcome, Outcome::Published)));
+        totals
+            .published
+            .add(count(|outcome| matches!(outcome, Outcome::Published | Outcome::Unacknowledged)));
         totals.invalid.add(count(|outcome| matches!(outcome, Outcome::Invalid(_))));
         totals
             .refused

@@ -138,6 +138,7 @@ impl Totals {
             quarantined: self.quarantined.get(),
             lease_lost: self.lease_lost.get(),
             disconnects: self.disconnects.get(),
+            ..Counts::default()
         }
     }
 }

@@ -53,6 +53,8 @@ pub struct Claim {
 pub enum Outcome {
     /// The broker confirmed it.
     Published,
+    /// It was sent where nothing confirms, which the settings allow: published, and `last_error` says so.
+    Unacknowledged,
     /// It can never be sent: status `invalid`, with why.
     Invalid(String),
     /// Refused once more: stays `pending`, `retry_count` grows by one, due again after `delay`.
@@ -134,6 +136,8 @@ pub struct InboxRow {
     pub payload: String,
     /// JSON text of an object: the message's headers, and its unknown fields under `extra`.
     pub headers: Option<String>,
+    /// Tells whether another message of the same identity is the same one; `None`: by its payload.
+    pub fingerprint: Option<[u8; 32]>,
     /// What to keep should the row turn out to be a conflict or not storable.
     pub original: Original,
 }
@@ -233,7 +237,7 @@ pub struct WorkerIdentity {
     pub version: String,
 }
 
-/// Totals since the worker started.
+/// Totals since the worker started, and what the transport keeps now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Rows confirmed and settled.
@@ -252,6 +256,12 @@ pub struct Counts {
     pub lease_lost: u64,
     /// Broker connections that ended or could not be made.
     pub disconnects: u64,
+    /// Messages that the transport keeps for the database now.
+    pub spool_messages: u64,
+    /// Their size.
+    pub spool_bytes: u64,
+    /// How often the broker had lost what it kept for us.
+    pub possible_gaps: u64,
 }
 
 /// One heartbeat.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad_transport::Transport;
+use postroad_transport::{Kept, Transport};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -60,7 +60,7 @@ where
             sides.spawn(outbound::run(Arc::clone(&context), Arc::clone(&transport)));
         }
         if context.settings.inbound {
-            sides.spawn(inbound::run(Arc::clone(&context), transport));
+            sides.spawn(inbound::run(Arc::clone(&context), Arc::clone(&transport)));
         }
         let work = async {
             while let Some(side) = sides.join_next().await {
@@ -71,10 +71,10 @@ where
         tokio::select! {
             biased;
             () = work => {}
-            () = heartbeats(&context, &identity) => {}
+            () = heartbeats(&context, &*transport, &identity) => {}
             () = watch_stop(&context) => {}
         }
-        let last = heartbeat(&context, &identity, WorkerStatus::Stopped);
+        let last = heartbeat(&context, transport.kept(), &identity, WorkerStatus::Stopped);
         if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
             tracing::warn!("could not tell the database that this worker stopped");
         }
@@ -95,9 +95,13 @@ async fn watch_stop<S, C>(context: &Context<S, C>) {
 }
 
 /// A heartbeat at each interval and whenever the status changes; never ends.
-async fn heartbeats<S: WorkerRegistry, C>(context: &Context<S, C>, worker: &WorkerIdentity) {
+async fn heartbeats<S: WorkerRegistry, C>(
+    context: &Context<S, C>,
+    transport: &impl Transport,
+    worker: &WorkerIdentity,
+) {
     loop {
-        let beat = heartbeat(context, worker, context.state.status());
+        let beat = heartbeat(context, transport.kept(), worker, context.state.status());
         context.ask("heartbeat", context.store.heartbeat(&beat)).await;
         tokio::select! {
             biased;
@@ -109,6 +113,7 @@ async fn heartbeats<S: WorkerRegistry, C>(context: &Context<S, C>, worker: &Work
 
 fn heartbeat<S, C>(
     context: &Context<S, C>,
+    kept: Kept,
     worker: &WorkerIdentity,
     status: WorkerStatus,
 ) -> Heartbeat {
@@ -116,10 +121,11 @@ fn heartbeat<S, C>(
         WorkerStatus::Stopped => None,
         _ => context.state.broker.error(),
     };
-    Heartbeat {
-        worker: worker.clone(),
-        status,
-        last_error,
-        counts: context.state.totals.snapshot(),
-    }
+    let counts = Counts {
+        spool_messages: kept.messages,
+        spool_bytes: kept.bytes,
+        possible_gaps: kept.possible_gaps,
+        ..context.state.totals.snapshot()
+    };
+    Heartbeat { worker: worker.clone(), status, last_error, counts }
 }

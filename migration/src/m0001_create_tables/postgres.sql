@@ -160,7 +160,11 @@ CREATE TABLE event_bus_mqtt_settings (
     inbound_topics jsonb NOT NULL DEFAULT '["edgex/events/#"]' CHECK (jsonb_typeof(inbound_topics) = 'array'),
     shared_group text,
     edgex_base_prefix text NOT NULL DEFAULT 'edgex',
-    max_inflight integer NOT NULL DEFAULT 100 CHECK (max_inflight BETWEEN 1 AND 65535)
+    max_inflight integer NOT NULL DEFAULT 100 CHECK (max_inflight BETWEEN 1 AND 65535),
+    allow_unacknowledged boolean NOT NULL DEFAULT false,
+    spool_dir text,
+    spool_sync text NOT NULL DEFAULT 'os' CHECK (spool_sync IN ('os', 'always')),
+    spool_max_bytes bigint NOT NULL DEFAULT 1073741824 CHECK (spool_max_bytes > 0)
 );
 
 CREATE TABLE event_bus_worker (
@@ -180,5 +184,8 @@ CREATE TABLE event_bus_worker (
     duplicates bigint NOT NULL DEFAULT 0,
     quarantined bigint NOT NULL DEFAULT 0,
     lease_lost bigint NOT NULL DEFAULT 0,
-    disconnects bigint NOT NULL DEFAULT 0
+    disconnects bigint NOT NULL DEFAULT 0,
+    spool_messages bigint NOT NULL DEFAULT 0,
+    spool_bytes bigint NOT NULL DEFAULT 0,
+    possible_gaps bigint NOT NULL DEFAULT 0
 );

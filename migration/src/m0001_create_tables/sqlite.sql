@@ -177,7 +177,11 @@ CREATE TABLE event_bus_mqtt_settings (
         CHECK (json_valid(inbound_topics) AND json_type(inbound_topics) = 'array'),
     shared_group text,
     edgex_base_prefix text NOT NULL DEFAULT 'edgex',
-    max_inflight integer NOT NULL DEFAULT 100 CHECK (max_inflight BETWEEN 1 AND 65535)
+    max_inflight integer NOT NULL DEFAULT 100 CHECK (max_inflight BETWEEN 1 AND 65535),
+    allow_unacknowledged boolean NOT NULL DEFAULT 0 CHECK (allow_unacknowledged IN (0, 1)),
+    spool_dir text,
+    spool_sync text NOT NULL DEFAULT 'os' CHECK (spool_sync IN ('os', 'always')),
+    spool_max_bytes integer NOT NULL DEFAULT 1073741824 CHECK (spool_max_bytes > 0)
 );
 
 CREATE TABLE event_bus_worker (
@@ -197,5 +201,8 @@ CREATE TABLE event_bus_worker (
     duplicates integer NOT NULL DEFAULT 0,
     quarantined integer NOT NULL DEFAULT 0,
     lease_lost integer NOT NULL DEFAULT 0,
-    disconnects integer NOT NULL DEFAULT 0
+    disconnects integer NOT NULL DEFAULT 0,
+    spool_messages integer NOT NULL DEFAULT 0,
+    spool_bytes integer NOT NULL DEFAULT 0,
+    possible_gaps integer NOT NULL DEFAULT 0
 );

@@ -25,7 +25,7 @@ use crate::say::say;
 use crate::servers::site::Site;
 
 /// The servers that some test needs; what `setup` installs.
-pub(crate) const NEEDED: [Kind; 2] = [Kind::Rabbitmq, Kind::Postgres];
+pub(crate) const NEEDED: [Kind; 3] = [Kind::Rabbitmq, Kind::Postgres, Kind::Mosquitto];
 
 /// How long a server may take until it answers.
 pub(crate) const READY_LIMIT: Duration = Duration::from_mins(2);

@@ -2,6 +2,7 @@
 
 mod config;
 pub(crate) mod database;
+mod edgex;
 mod envelope;
 mod inbox;
 mod input;
@@ -36,6 +37,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Quarantine(command) => quarantine::run(command, database, output).await,
         Command::Envelope(command) => envelope::run(&command, output),
         Command::Topic(command) => topic::run(&command, output),
+        Command::Edgex(command) => edgex::run(&command, output),
         Command::Trace(args) => trace::run(&args, database, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

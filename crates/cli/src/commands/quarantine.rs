@@ -10,11 +10,12 @@ use postroad_envelope::Limits;
 use postroad_store::query::quarantine::{self, Purge, QuarantineRecord};
 use postroad_store::{Database, SqlStore, config};
 use postroad_transport::Incoming;
-use postroad_worker_core::{InboxEntry, InboxStore, decode};
+use postroad_worker_core::{Codec, EnvelopeCodec, InboxEntry, InboxStore, Settings};
 use serde_json::Value;
 
 use crate::args::{List, Quarantine, ShowRow};
 use crate::commands::{database, input};
+use crate::mqtt::MqttCodec;
 use crate::output::{Output, short};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -87,7 +88,7 @@ async fn replay(database: &Database, id: &str, body: Option<&Path>, output: &Out
     let record = get(database, id).await?;
     let key = record.config_key.clone();
     let incoming = incoming(&record, body)?;
-    let entry = match decode(&incoming, &limits(database, &key).await?) {
+    let entry = match decode(database, &key, &incoming).await? {
         entry @ InboxEntry::Message(_) => entry,
         InboxEntry::Quarantine(still) => {
             bail!("stays in quarantine, {}: {}", still.reason, still.detail)
@@ -132,10 +133,19 @@ fn incoming(record: &QuarantineRecord, body: Option<&Path>) -> Result<Incoming> 
     })
 }
 
-async fn limits(database: &Database, key: &str) -> Result<Limits> {
+/// By the rules of the config that it came by; by those of RabbitMQ where that config is gone.
+async fn decode(database: &Database, key: &str, incoming: &Incoming) -> Result<InboxEntry> {
     let config = config::load(database, key).await.context("cannot read the config")?;
-    Ok(config.map_or_else(Limits::default, |config| Limits {
+    let mut settings = Settings::new(key, key);
+    let Some(config) = config else { return Ok(EnvelopeCodec.decode(incoming, &settings)) };
+    settings.limits = Limits {
         max_message_bytes: config.runtime.max_message_bytes as usize,
         max_chain_depth: config.runtime.max_chain_depth,
-    }))
+    };
+    Ok(match config.runtime.broker_type.as_str() {
+        "mqtt" => {
+            MqttCodec { base_prefix: config.mqtt.edgex_base_prefix }.decode(incoming, &settings)
+        }
+        _ => EnvelopeCodec.decode(incoming, &settings),
+    })
 }

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::args::{Way, Worker};
+use crate::mqtt::MqttCodec;
+use crate::seat::Seat;
 use crate::{signals, transports};
 
 /// Between looks at a database that is down, or at a config that is not active.
@@ -111,9 +113,13 @@ impl Runner<'_> {
                 let transport = transports::rabbitmq(&config.runtime, &config.rabbitmq)?;
                 self.work_over(config, transport, EnvelopeCodec).await
             }
-            other => bail!(
-                "this version has no transport for broker type `{other}`: use rabbitmq or memory"
-            ),
+            "mqtt" => {
+                let seat = Seat::take(&config.runtime.config_key, &config.mqtt)?;
+                let transport = transports::mqtt(&config.runtime, &config.mqtt, &seat)?;
+                let codec = MqttCodec { base_prefix: config.mqtt.edgex_base_prefix.clone() };
+                self.work_over(config, transport, codec).await
+            }
+            other => bail!("there is no broker type `{other}`: use rabbitmq, mqtt or memory"),
         }
     }
 

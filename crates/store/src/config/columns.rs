@@ -105,6 +105,10 @@ pub(super) const MQTT: Table = Table {
         nullable("shared_group", Name),
         required("edgex_base_prefix", Text),
         required("max_inflight", Integer(1, 65_535)),
+        required("allow_unacknowledged", Bool),
+        nullable("spool_dir", Text),
+        required("spool_sync", Word(&["os", "always"])),
+        required("spool_max_bytes", Integer(1 << 20, 1 << 50)),
     ],
 };
 

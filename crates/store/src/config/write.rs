@@ -212,6 +212,14 @@ async fn execute<const N: usize>(
 /// What no single column shows.
 async fn contradiction(db: &DatabaseTransaction, config_key: &str) -> Result<(), ConfigError> {
     let Some(config) = read(db, config_key).await? else { return Ok(()) };
+    if config.mqtt.qos == 0 && !config.mqtt.allow_unacknowledged {
+        let problem = "of 0 is confirmed by nothing, so messages can get lost: use 1 or 2, \
+                       or set `mqtt.allow_unacknowledged` to true";
+        return Err(ConfigError::InvalidValue {
+            name: "mqtt.qos".to_owned(),
+            problem: problem.to_owned(),
+        });
+    }
     if config.runtime.retry_backoff_base_seconds > config.runtime.retry_backoff_max_seconds {
         let problem = "must not be above `retry_backoff_max_seconds`".to_owned();
         return Err(ConfigError::InvalidValue {

@@ -36,6 +36,14 @@ pub struct Model {
     pub edgex_base_prefix: String,
     /// The most unconfirmed publishes.
     pub max_inflight: u32,
+    /// Needed for a `qos` of 0, which nothing confirms.
+    pub allow_unacknowledged: bool,
+    /// Where messages are kept until they are stored; null means one made of the config's key.
+    pub spool_dir: Option<String>,
+    /// `os` or `always`.
+    pub spool_sync: String,
+    /// The broker is held back beyond this.
+    pub spool_max_bytes: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
@@ -55,6 +63,10 @@ impl Default for Model {
             shared_group: None,
             edgex_base_prefix: "edgex".to_owned(),
             max_inflight: 100,
+            allow_unacknowledged: false,
+            spool_dir: None,
+            spool_sync: "os".to_owned(),
+            spool_max_bytes: 1 << 30,
         }
     }
 }

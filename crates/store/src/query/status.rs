@@ -26,7 +26,8 @@ const WORKERS: Sql = Sql {
 SELECT w.config_key, w.id, w.host, w.pid, w.version, w.status, w.started_at, w.last_heartbeat_at, w.last_error,
     w.status <> 'stopped' AND w.last_heartbeat_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
         printf('-%d seconds', 3 * c.heartbeat_interval_seconds)) AS stale,
-    w.published, w.refused, w.invalid, w.received, w.duplicates, w.quarantined, w.lease_lost, w.disconnects
+    w.published, w.refused, w.invalid, w.received, w.duplicates, w.quarantined, w.lease_lost, w.disconnects,
+    w.spool_messages, w.spool_bytes, w.possible_gaps
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
 ORDER BY w.started_at, w.id",
     postgres: "\
@@ -36,7 +37,8 @@ SELECT w.config_key, w.id::text AS id, w.host, w.pid, w.version, w.status,
     w.last_error,
     w.status <> 'stopped'
         AND w.last_heartbeat_at < now() - 3 * c.heartbeat_interval_seconds * interval '1 second' AS stale,
-    w.published, w.refused, w.invalid, w.received, w.duplicates, w.quarantined, w.lease_lost, w.disconnects
+    w.published, w.refused, w.invalid, w.received, w.duplicates, w.quarantined, w.lease_lost, w.disconnects,
+    w.spool_messages, w.spool_bytes, w.possible_gaps
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
 ORDER BY w.started_at, w.id",
 };
@@ -147,6 +149,9 @@ pub struct WorkerEntry {
     pub quarantined: i64,
     pub lease_lost: i64,
     pub disconnects: i64,
+    pub spool_messages: i64,
+    pub spool_bytes: i64,
+    pub possible_gaps: i64,
 }
 
 /// Rows of the outbox by state.

@@ -27,6 +27,7 @@ fn row(message_id: &str, payload: &str) -> InboxRow {
         chain_depth: 0,
         payload: payload.to_owned(),
         headers: None,
+        fingerprint: None,
         original: Original {
             body: Bytes::from(format!("body of {message_id} with {payload}")),
             headers: Some("{\"headers\":{},\"properties\":{}}".to_owned()),

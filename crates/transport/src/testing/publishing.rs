@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
-    A_WHILE, Rig, depth_is, event, next, nothing_comes, publisher, request, response, soon,
+    A_WHILE, Rig, depth_is, event, next, nothing_comes, publisher, request, response, same, soon,
     subscriber, take,
 };
 use crate::{Incoming, Outgoing, PublishError, Publisher};
@@ -24,8 +24,14 @@ pub async fn a_confirmed_message_is_delivered_as_it_was_sent<R: Rig>(rig: &R) {
     let mut subscriber = subscriber(rig).await;
     for message in [sent, response("suite.response.thing.made"), event("event.suite.thing.made")] {
         publish(&publisher, message.clone()).await.expect("it is confirmed");
-        assert_eq!(next(&mut subscriber).await.message, arriving(&message));
+        assert_arrives::<R>(&next(&mut subscriber).await.message, &message);
     }
+}
+
+#[track_caller]
+pub(super) fn assert_arrives<R: Rig>(arrived: &Incoming, message: &Outgoing) {
+    let expected = arriving(message);
+    assert!(same::<R>(arrived, &expected), "{arrived:?} arrived for {expected:?}");
 }
 
 /// The message as it arrives the first time.
@@ -40,6 +46,7 @@ pub(super) fn arriving(message: &Outgoing) -> Incoming {
         message_type: message.message_type.map(|kind| kind.as_str().to_owned()),
         headers: message.headers.clone(),
         redelivered: false,
+        ..Incoming::default()
     }
 }
 

@@ -146,7 +146,7 @@ impl Tables {
         row.token = None;
         row.due_at = Instant::now();
         match &settlement.outcome {
-            Outcome::Published => row.status = "published",
+            Outcome::Published | Outcome::Unacknowledged => row.status = "published",
             Outcome::Invalid(error) => row.end("invalid", error),
             Outcome::Failed(error) => row.end("error", error),
             Outcome::Retry { delay, error } => {

@@ -1,0 +1,240 @@
+//! From settings to a connected client.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use paho_mqtt::{
+    AsyncClient, ConnectOptions, ConnectOptionsBuilder, ConnectReturnCode, Error, MqttVersion,
+    Properties, PropertyCode, ReasonCode, ServerResponse,
+};
+use postroad_transport::ConnectError;
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use crate::client::{Client, Make};
+use crate::relay::Relay;
+use crate::settings::{MqttSettings, Password};
+
+/// A session that never expires.
+const FOR_EVER: u32 = u32::MAX;
+
+/// As whom to connect.
+#[derive(Debug, Clone)]
+pub(crate) struct Role {
+    pub(crate) client_id: String,
+    /// Whether the broker is to forget the session when the connection ends.
+    pub(crate) clean: bool,
+}
+
+/// A connection, and what the broker said of it.
+pub(crate) struct Connected {
+    pub(crate) client: Client,
+    pub(crate) relay: Relay,
+    /// Whether the broker had kept the session.
+    pub(crate) session_present: bool,
+    /// The largest packet that the broker takes, where it says so.
+    pub(crate) max_packet_bytes: Option<u32>,
+}
+
+/// Connects to the first host that takes us. `prepare` installs callbacks, before the connection is made.
+pub(crate) async fn connect(
+    settings: &MqttSettings,
+    role: &Role,
+    deadline: Instant,
+    prepare: impl FnOnce(&AsyncClient) + Clone + Send + 'static,
+) -> Result<Connected, ConnectError> {
+    let mut failures = Vec::new();
+    let mut rejected = None;
+    for (tried, (host, port)) in settings.hosts.iter().enumerate() {
+        let share = share(deadline, settings.hosts.len() - tried);
+        match open_host(settings, role, (host, *port), share, prepare.clone()).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => {
+                debug!(host, port, %error, "cannot connect to this host");
+                match error {
+                    ConnectError::Rejected(text) => {
+                        rejected = Some(format!("{host}:{port}: {text}"))
+                    }
+                    ConnectError::Unreachable(text) => {
+                        failures.push(format!("{host}:{port}: {text}"))
+                    }
+                    other => failures.push(format!("{host}:{port}: {other}")),
+                }
+            }
+        }
+    }
+    Err(rejected
+        .map_or_else(|| ConnectError::Unreachable(failures.join("; ")), ConnectError::Rejected))
+}
+
+/// The end of the time that one of so many tries has.
+fn share(deadline: Instant, left: usize) -> Instant {
+    let left = u32::try_from(left).unwrap_or(u32::MAX);
+    Instant::now() + deadline.saturating_duration_since(Instant::now()) / left
+}
+
+/// Paho would look the name up without a timeout and under its lock.
+async fn open_host(
+    settings: &MqttSettings,
+    role: &Role,
+    (host, port): (&str, u16),
+    deadline: Instant,
+    prepare: impl FnOnce(&AsyncClient) + Clone + Send + 'static,
+) -> Result<Connected, ConnectError> {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses: Vec<_> = match timeout_at(deadline, lookup_host((name, port))).await {
+        Ok(Ok(addresses)) => addresses.collect(),
+        Ok(Err(error)) => return Err(ConnectError::Unreachable(error.to_string())),
+        Err(_) => {
+            return Err(ConnectError::Unreachable("its name is not found in time".to_owned()));
+        }
+    };
+    let mut last = ConnectError::Unreachable("its name has no address".to_owned());
+    for (tried, address) in addresses.iter().enumerate() {
+        let share = share(deadline, addresses.len() - tried);
+        match open(settings, role, *address, share, prepare.clone()).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn open(
+    settings: &MqttSettings,
+    role: &Role,
+    address: SocketAddr,
+    deadline: Instant,
+    prepare: impl FnOnce(&AsyncClient) + Send + 'static,
+) -> Result<Connected, ConnectError> {
+    let unreachable = |error: io::Error| ConnectError::Unreachable(error.to_string());
+    let broker = match timeout_at(deadline, TcpStream::connect(address)).await {
+        Ok(broker) => broker.map_err(unreachable)?,
+        Err(_) => return Err(ConnectError::Unreachable("no answer in time".to_owned())),
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unreachable)?;
+    let make = Make {
+        uri: format!("tcp://{}", listener.local_addr().map_err(unreachable)?),
+        client_id: role.client_id.clone(),
+        version: if settings.is_v5() { MqttVersion::V5 } else { MqttVersion::V3_1_1 },
+        // Ours is the window; paho's is only never to be the smaller one.
+        max_buffered: 4 * usize::from(settings.max_inflight) + 64,
+    };
+    let client = match timeout_at(deadline, Client::start(make, prepare)).await {
+        Ok(client) => client.map_err(ConnectError::Unreachable)?,
+        Err(_) => {
+            return Err(ConnectError::Unreachable("the MQTT client library is busy".to_owned()));
+        }
+    };
+    let options = connect_options(settings, role, deadline);
+    let relay = async {
+        let (local, _) = listener.accept().await?;
+        Relay::start(local.into_std()?, broker.into_std()?)
+    };
+    let answer = client.ask(deadline, move |client| client.connect(options));
+    let (relay, answer) = tokio::join!(timeout_at(deadline, relay), answer);
+    match (relay, answer) {
+        (Ok(Ok(relay)), Ok(answer)) => Ok(connected(client, relay, &answer)),
+        (Ok(Err(error)), _) => Err(unreachable(error)),
+        (_, Err(error)) => Err(why(&error)),
+        (Err(_), Ok(_)) => Err(ConnectError::Unreachable("no answer in time".to_owned())),
+    }
+}
+
+fn connected(client: Client, relay: Relay, answer: &ServerResponse) -> Connected {
+    let session_present = answer.connect_response().is_some_and(|answer| answer.session_present);
+    let max_packet_bytes = answer
+        .properties()
+        .get(PropertyCode::MaximumPacketSize)
+        .and_then(|property| property.get_u32());
+    Connected { client, relay, session_present, max_packet_bytes }
+}
+
+fn connect_options(settings: &MqttSettings, role: &Role, deadline: Instant) -> ConnectOptions {
+    let mut options = if settings.is_v5() {
+        let mut options = ConnectOptionsBuilder::new_v5();
+        options.clean_start(role.clean).properties(session_properties(settings, role.clean));
+        options
+    } else {
+        let mut options = ConnectOptionsBuilder::with_mqtt_version(MqttVersion::V3_1_1);
+        options.clean_session(role.clean);
+        options
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    options
+        .keep_alive_interval(Duration::from_secs(settings.keep_alive_seconds.into()))
+        // Paho knows whole seconds; the deadline is kept by whoever asks.
+        .connect_timeout(left + Duration::from_secs(1))
+        .max_inflight(settings.max_inflight.into());
+    if let Some(username) = &settings.username {
+        options.user_name(username);
+    }
+    if let Some(password) = &settings.password {
+        options.password(Password::reveal(password));
+    }
+    options.finalize()
+}
+
+fn session_properties(settings: &MqttSettings, clean: bool) -> Properties {
+    let expiry = if clean { 0 } else { FOR_EVER };
+    let mut properties = Properties::new();
+    properties
+        .push_u32(PropertyCode::SessionExpiryInterval, expiry)
+        .and_then(|()| properties.push_u16(PropertyCode::ReceiveMaximum, settings.max_inflight))
+        .expect("both are properties of a connect request, of these types");
+    properties
+}
+
+fn why(error: &Error) -> ConnectError {
+    const LOGIN: &str = "is the user name or password right?";
+    const VERSION: &str = "the broker does not speak this `protocol_version`";
+    let rejected = |text: &dyn std::fmt::Display, hint: &str| {
+        ConnectError::Rejected(if hint.is_empty() {
+            text.to_string()
+        } else {
+            format!("{text}; {hint}")
+        })
+    };
+    match error {
+        Error::ConnectReturn(code) => match code {
+            ConnectReturnCode::BadUserNameOrPassword | ConnectReturnCode::NotAuthorized => {
+                rejected(code, LOGIN)
+            }
+            ConnectReturnCode::UnacceptableProtocolVersion => rejected(code, VERSION),
+            ConnectReturnCode::ServerUnavailable => ConnectError::Unreachable(code.to_string()),
+            ConnectReturnCode::IdentifierRejected | ConnectReturnCode::Accepted => {
+                rejected(code, "")
+            }
+        },
+        Error::ReasonCode(code, _) => match code {
+            ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized => rejected(code, LOGIN),
+            ReasonCode::UnsupportedProtocolVersion => rejected(code, VERSION),
+            ReasonCode::ServerUnavailable | ReasonCode::ServerBusy => {
+                ConnectError::Unreachable(code.to_string())
+            }
+            _ => rejected(code, ""),
+        },
+        Error::Timeout => ConnectError::Unreachable("no answer in time".to_owned()),
+        other => ConnectError::Unreachable(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_host_that_does_not_answer_is_named() {
+        let free =
+            tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let host = (free.ip().to_string(), free.port());
+        let settings = MqttSettings { hosts: vec![host.clone(), host], ..MqttSettings::default() };
+        let role = Role { client_id: "nobody".to_owned(), clean: true };
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let outcome = connect(&settings, &role, deadline, |_: &AsyncClient| {}).await;
+        let Err(ConnectError::Unreachable(text)) = outcome else { panic!("connected") };
+        assert_eq!(text.matches(&free.to_string()).count(), 2, "{text}");
+    }
+}

@@ -1,0 +1,31 @@
+//! MQTT by paho keeps the promises of a transport that need no queues.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod support;
+
+mod v3_1_1 {
+    use crate::support::Place;
+
+    async fn place() -> Place {
+        Place::new(4).await
+    }
+
+    postroad_transport::pubsub_conformance! {
+        #[ignore = "needs Mosquitto: run `cargo xtask itest`"]
+        place
+    }
+}
+
+mod v5 {
+    use crate::support::Place;
+
+    async fn place() -> Place {
+        Place::new(5).await
+    }
+
+    postroad_transport::pubsub_conformance! {
+        #[ignore = "needs Mosquitto: run `cargo xtask itest`"]
+        place
+    }
+}

@@ -1,0 +1,102 @@
+//! A Mosquitto of a test's own, to be stopped and started.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Killed when this is dropped.
+pub(crate) struct Broker {
+    pub(crate) address: SocketAddr,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Broker {
+    pub(crate) fn start() -> Self {
+        Self::with("allow_anonymous true")
+    }
+
+    /// With more lines in its configuration.
+    pub(crate) fn with(lines: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let address = free_port();
+        let place = folder.path().display();
+        // Otherwise it becomes a user who may not write here.
+        let user = fs::read_to_string("/proc/self/status")
+            .is_ok_and(|status| status.contains("Uid:\t0\t"))
+            .then_some("user root\n")
+            .unwrap_or_default();
+        let config = format!(
+            "listener {} 127.0.0.1\npersistence true\npersistence_location {place}/\n\
+             autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n\
+             max_inflight_messages 100\n{user}{lines}\n",
+            address.port()
+        );
+        fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
+        let mut broker = Self { address, folder, child: None };
+        broker.run();
+        broker
+    }
+
+    /// Starts it again on the same port with what it had written.
+    pub(crate) fn run(&mut self) {
+        let mut child = Command::new(program())
+            .arg("-c")
+            .arg(self.folder.path().join("mosquitto.conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + SOON;
+        while TcpStream::connect(self.address).is_err() {
+            assert!(child.try_wait().unwrap().is_none(), "Mosquitto ended by itself");
+            assert!(Instant::now() < deadline, "Mosquitto does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.child = Some(child);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Makes it forget every session and message. It must not run.
+    pub(crate) fn wipe(&self) {
+        fs::remove_file(self.folder.path().join("mosquitto.db")).unwrap();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port below the ones that the kernel gives to clients, which could take it while the broker is down.
+fn free_port() -> SocketAddr {
+    let seed = u128::from_be_bytes(*uuid::Uuid::new_v4().as_bytes());
+    (0..1_000)
+        .map(|step| 20_000 + u16::try_from((seed + step) % 12_000).unwrap())
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("some port is free")
+}
+
+/// Debian keeps it where users' paths do not lead.
+fn program() -> PathBuf {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")])
+        .map(|folder| folder.join("mosquitto"))
+        .find(|program| program.is_file())
+        .expect("Mosquitto is installed")
+}
