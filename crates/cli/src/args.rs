@@ -106,8 +106,12 @@ pub(crate) enum Command {
 Examples:
   postroad demo
   postroad demo --keep                         leave the database to look at
-  postroad demo --file demo.db                 the same, at this place")]
+  postroad demo --file demo.db                 the same, at this place
+  postroad demo --edgex                        messages of EdgeX by MQTT, nothing to install")]
 pub(crate) struct Demo {
+    /// Show a device of EdgeX and a worker at an MQTT broker inside this process
+    #[arg(long)]
+    pub(crate) edgex: bool,
     /// Leave the database and say where it is
     #[arg(long)]
     pub(crate) keep: bool,
@@ -179,8 +183,8 @@ pub(crate) enum Config {
         /// Its config_key
         key: String,
         /// Such as host=rabbit.example:5672
-        #[arg(required = true, value_name = "NAME=VALUE", value_parser = pair)]
-        values: Vec<(String, String)>,
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        values: Vec<String>,
     },
     /// Let workers work on it
     Activate {
@@ -517,11 +521,6 @@ pub(crate) enum Edgex {
         #[arg(long)]
         json: bool,
     },
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -10,18 +10,21 @@ use crate::args::LogFormat;
 /// Without `RUST_LOG`: our own messages from info on, others' warnings.
 const DEFAULT_FILTER: &str = "warn,postroad=info,sqlx=error,amqprs=error";
 
-/// For commands that tell in their own words what happens.
-const QUIET_FILTER: &str = "error";
+/// For commands that tell in their own words what happens. To the embedded MQTT broker every goodbye is an error.
+const QUIET_FILTER: &str = "error,rumqttd=off";
 
-/// Whatever `RUST_LOG` says.
+/// Whatever `RUST_LOG` says: paho shows the options of a connection, with the password, to whoever listens below this.
 const PAHO_LIMIT: &str = "paho_mqtt=warn";
+
+/// The same, where nobody needs to hear that a connection ended.
+const QUIET_PAHO_LIMIT: &str = "paho_mqtt=error";
 
 /// Installs the subscriber of the process.
 pub(crate) fn init(format: LogFormat, quiet: bool) {
-    let default = if quiet { QUIET_FILTER } else { DEFAULT_FILTER };
+    let (default, paho) =
+        if quiet { (QUIET_FILTER, QUIET_PAHO_LIMIT) } else { (DEFAULT_FILTER, PAHO_LIMIT) };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // Paho shows the options of a connection, with the password, to whoever listens below this.
-    let filter = filter.add_directive(PAHO_LIMIT.parse().expect("a directive of ours"));
+    let filter = filter.add_directive(paho.parse().expect("a directive of ours"));
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),

@@ -22,6 +22,11 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
+    /// For settings that are only looked at.
+    pub(crate) fn of_check() -> Self {
+        Self { client_id: "check".to_owned(), spool_dir: PathBuf::from(SPOOLS), _lock: None }
+    }
+
     /// Without a shared group there is one seat for all, and the spool's own lock tells whether it is taken. In a shared
     /// group each worker takes the first free seat of its machine.
     pub(crate) fn take(key: &str, settings: &MqttSettings) -> Result<Self> {

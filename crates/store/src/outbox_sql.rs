@@ -40,7 +40,7 @@ WHERE seq IN (SELECT seq FROM keyed UNION ALL SELECT seq FROM unkeyed)
 RETURNING seq, id, topic, message_id, message_type, message_status, request_id, event_type, source_service,
     parent_request_id, chain_depth, reply_to, payload, headers, retry_count, ordering_key,
     CAST(strftime('%s', created_at) AS INTEGER) AS created_at,
-    strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, created_at)) AS due",
+    strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, enqueued_at)) AS due",
     // A materialized CTE locks its rows exactly once; a plain subquery may be run again by the planner.
     postgres: "\
 WITH RECURSIVE head AS (
@@ -80,7 +80,7 @@ RETURNING o.seq, o.id::text AS id, o.topic, o.message_id, o.message_type, o.mess
     o.event_type, o.source_service, o.parent_request_id, o.chain_depth, o.reply_to,
     o.payload::text AS payload, o.headers::text AS headers, o.retry_count, o.ordering_key,
     floor(extract(epoch FROM o.created_at))::bigint AS created_at,
-    to_char(coalesce(o.next_retry_at, o.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS due",
+    to_char(coalesce(o.next_retry_at, o.enqueued_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS due",
 };
 
 /// Parameters: token, lease in milliseconds.

@@ -67,6 +67,15 @@ impl<T> Tracker<T> {
         self.in_flight.first_key_value().map(|(_, message)| message.sent)
     }
 
+    /// Whoever waits for the only message in flight; `None` where there are more or none.
+    pub(crate) fn take_only(&mut self) -> Option<T> {
+        if self.in_flight.len() != 1 {
+            return None;
+        }
+        self.bytes = 0;
+        self.in_flight.pop_first().map(|(_, message)| message.waiter)
+    }
+
     /// To be called before the message is sent, in the order of sending.
     pub(crate) fn insert(
         &mut self,

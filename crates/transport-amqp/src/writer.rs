@@ -18,6 +18,9 @@ use crate::tracker::{OutOfStep, Outcome, ReturnKey, Tracker};
 const TICK: Duration = Duration::from_secs(1);
 
 /// A confirm that takes longer means that the broker is short of memory or disk: nothing more is sent, and nothing is
+/// Content too large, access refused, precondition failed, syntax error: what RabbitMQ closes a channel with over a
+/// message that it will not have.
+const OVER_A_MESSAGE: [u16; 4] = [311, 403, 406, 502];
 /// sent again.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 
@@ -157,7 +160,21 @@ impl Writer {
                 .tracker
                 .returned(&ReturnKey { message_id, topic }, &reason)
                 .map_err(out_of_step),
+            Some(Event::Closed { code, text }) => {
+                self.blame(code, &text);
+                Err(format!("closed by the broker: {code} {text}"))
+            }
             ended => Link::ended(ended).map_or(Ok(()), Err),
+        }
+    }
+
+    /// A channel that the broker closes over a message is closed over the only one there is, if there is just one. Of
+    /// several it could be any, so they end as unconfirmed; whoever sends them one by one finds out.
+    fn blame(&mut self, code: u16, text: &str) {
+        if OVER_A_MESSAGE.contains(&code)
+            && let Some(waiter) = self.tracker.take_only()
+        {
+            waiter.send(Err(PublishError::Refused(format!("{code} {text}")))).ok();
         }
     }
 

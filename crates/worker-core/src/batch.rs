@@ -86,12 +86,14 @@ impl<'w> Batch<'w> {
         &mut self,
         seq: i64,
         result: Result<(), PublishError>,
-        place: SemaphorePermit<'w>,
+        place: Option<SemaphorePermit<'w>>,
         settings: &Settings,
         rng: &mut fastrand::Rng,
     ) {
         let Some(retries) = self.underway.remove(&seq) else { return };
-        self.settled.hold(place);
+        if let Some(place) = place {
+            self.settled.hold(place);
+        }
         let outcome = match result {
             Ok(()) if self.confirms => Outcome::Published,
             Ok(()) => Outcome::Unacknowledged,

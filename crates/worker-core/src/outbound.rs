@@ -42,6 +42,7 @@ where
     let relay = Arc::new(Relay {
         gate: Mutex::new(()),
         wake: Notify::new(),
+        careful: AtomicUsize::new(0),
         window: Semaphore::new(context.settings.window.max(1)),
         row_bytes: AtomicUsize::new(FIRST_GUESS_BYTES),
         context: Arc::clone(&context),
@@ -62,6 +63,8 @@ where
     tokio::join!(lanes, link::keep(&context, &*transport, sender, &done));
 }
 
+const NEVER_CLOSED: &str = "the window is never closed";
+
 struct Relay<S, C, P> {
     context: Arc<Context<S, C>>,
     link: watch::Receiver<Link<P>>,
@@ -70,6 +73,8 @@ struct Relay<S, C, P> {
     wake: Notify,
     /// Places for rows that are published and not settled.
     window: Semaphore,
+    /// Rows yet to be published one by one, since a connection was lost with so many under way.
+    careful: AtomicUsize,
     /// Mean size of the rows of the last claim.
     row_bytes: AtomicUsize,
 }
@@ -158,6 +163,7 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let settings = &context.settings;
         let Claim { token, rows } = claim;
         let ordered = rows.iter().any(|row| row.ordering_key.is_some());
+        let count = rows.len();
         let (mut batch, messages) =
             Batch::prepare(rows, &*context.codec, settings, publisher.confirms());
         let mut publishing: FuturesUnordered<_> = messages
@@ -217,6 +223,10 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
             }
             self.settle_rest(&token, &batch.settled.rows, ordered).await;
         }
+        if !served {
+            // One of them may have been what broke the connection; it must not take the others with it for ever.
+            self.careful.fetch_max(count, Ordering::Relaxed);
+        }
         served
     }
 
@@ -225,9 +235,22 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         publisher: &P,
         seq: i64,
         message: Outgoing,
-    ) -> (i64, Result<(), PublishError>, SemaphorePermit<'_>) {
-        let place = self.window.acquire().await.expect("the window is never closed");
-        (seq, publisher.publish(message).await, place)
+    ) -> (i64, Result<(), PublishError>, Option<SemaphorePermit<'_>>) {
+        if self.careful.load(Ordering::Relaxed) == 0 {
+            let place = self.window.acquire().await.expect(NEVER_CLOSED);
+            return (seq, publisher.publish(message).await, Some(place));
+        }
+        // Alone, so that a message that breaks the connection is known by it.
+        let whole = u32::try_from(self.context.settings.window.max(1)).unwrap_or(u32::MAX);
+        let alone = self.window.acquire_many(whole).await.expect(NEVER_CLOSED);
+        let result = publisher.publish(message).await;
+        if !matches!(result, Err(PublishError::Unconfirmed(_))) {
+            let less = |left: usize| Some(left.saturating_sub(1));
+            // It always succeeds, since there is always a new value.
+            self.careful.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
+        }
+        drop(alone);
+        (seq, result, None)
     }
 
     /// Tries once to write outcomes, and gives them back with how many rows were still held; `None` where the database

@@ -20,15 +20,16 @@ CREATE TABLE outbound_event (
     published boolean NOT NULL DEFAULT false,
     published_at timestamptz,
     retry_count integer NOT NULL DEFAULT 0 CHECK (retry_count >= 0),
-    next_retry_at timestamptz,
+    next_retry_at timestamptz CHECK (isfinite(next_retry_at)),
     last_error text,
-    created_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now() CHECK (isfinite(created_at)),
     updated_at timestamptz NOT NULL DEFAULT now(),
     -- The engine's own: the lease, and when the row may be claimed.
+    enqueued_at timestamptz NOT NULL DEFAULT now(),
     claim_token text,
     claimed_until timestamptz,
     due_at timestamptz GENERATED ALWAYS AS (
-        greatest(coalesce(next_retry_at, created_at), coalesce(claimed_until, created_at))
+        greatest(coalesce(next_retry_at, enqueued_at), coalesce(claimed_until, enqueued_at))
     ) STORED
 );
 -- A pending row is in one of the next two, each in the order in which a claim walks it.
@@ -62,13 +63,14 @@ CREATE TABLE inbound_event (
     processed_at timestamptz,
     last_error text,
     retry_count integer NOT NULL DEFAULT 0 CHECK (retry_count >= 0),
-    next_retry_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now(),
+    next_retry_at timestamptz CHECK (isfinite(next_retry_at)),
+    created_at timestamptz NOT NULL DEFAULT now() CHECK (isfinite(created_at)),
     -- The engine's own: the lease, and when the row may be claimed.
+    enqueued_at timestamptz NOT NULL DEFAULT now(),
     claim_token text,
     claimed_until timestamptz,
     due_at timestamptz GENERATED ALWAYS AS (
-        greatest(coalesce(next_retry_at, created_at), coalesce(claimed_until, created_at))
+        greatest(coalesce(next_retry_at, enqueued_at), coalesce(claimed_until, enqueued_at))
     ) STORED
 );
 CREATE INDEX inbound_event_due ON inbound_event (config_key, due_at, seq) WHERE status = 'pending';

@@ -27,15 +27,33 @@ CREATE TABLE outbound_event (
     created_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
         CHECK (julianday(created_at) IS NOT NULL),
     updated_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    -- The engine's own: the lease, and when the row may be claimed.
+    -- The engine's own: the lease, and when the row may be claimed. `created_at` is what a person says it is.
+    enqueued_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     claim_token text,
     claimed_until text CHECK (claimed_until IS NULL OR julianday(claimed_until) IS NOT NULL),
     due_at text GENERATED ALWAYS AS (
         max(
-            strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, created_at)),
-            strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(claimed_until, created_at))
+            strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, enqueued_at)),
+            strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(claimed_until, enqueued_at))
         )
-    ) STORED
+    ) STORED,
+    -- SQLite takes any value in any column otherwise, and a row that nobody can read would stop the worker.
+    CHECK (typeof(id) IN ('text', 'null') AND
+        typeof(config_key) IN ('text', 'null') AND
+        typeof(message_id) IN ('text', 'null') AND
+        typeof(topic) IN ('text', 'null') AND
+        typeof(request_id) IN ('text', 'null') AND
+        typeof(event_type) IN ('text', 'null') AND
+        typeof(message_type) IN ('text', 'null') AND
+        typeof(message_status) IN ('text', 'null') AND
+        typeof(source_service) IN ('text', 'null') AND
+        typeof(parent_request_id) IN ('text', 'null') AND
+        typeof(reply_to) IN ('text', 'null') AND
+        typeof(last_error) IN ('text', 'null') AND
+        typeof(created_at) IN ('text', 'null') AND
+        typeof(ordering_key) IN ('text', 'null') AND
+        typeof(chain_depth) IN ('integer', 'null') AND
+        typeof(retry_count) IN ('integer', 'null'))
 );
 -- A pending row is in one of the next two, each in the order in which a claim walks it.
 CREATE INDEX outbound_event_due ON outbound_event (config_key, due_at, seq)
@@ -74,15 +92,32 @@ CREATE TABLE inbound_event (
     next_retry_at text CHECK (next_retry_at IS NULL OR julianday(next_retry_at) IS NOT NULL),
     created_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
         CHECK (julianday(created_at) IS NOT NULL),
-    -- The engine's own: the lease, and when the row may be claimed.
+    -- The engine's own: the lease, and when the row may be claimed. `created_at` is what a person says it is.
+    enqueued_at text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     claim_token text,
     claimed_until text CHECK (claimed_until IS NULL OR julianday(claimed_until) IS NOT NULL),
     due_at text GENERATED ALWAYS AS (
         max(
-            strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, created_at)),
-            strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(claimed_until, created_at))
+            strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, enqueued_at)),
+            strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(claimed_until, enqueued_at))
         )
-    ) STORED
+    ) STORED,
+    -- SQLite takes any value in any column otherwise, and a row that nobody can read would stop the worker.
+    CHECK (typeof(id) IN ('text', 'null') AND
+        typeof(config_key) IN ('text', 'null') AND
+        typeof(message_id) IN ('text', 'null') AND
+        typeof(topic) IN ('text', 'null') AND
+        typeof(request_id) IN ('text', 'null') AND
+        typeof(event_type) IN ('text', 'null') AND
+        typeof(message_type) IN ('text', 'null') AND
+        typeof(message_status) IN ('text', 'null') AND
+        typeof(source_service) IN ('text', 'null') AND
+        typeof(parent_request_id) IN ('text', 'null') AND
+        typeof(reply_to) IN ('text', 'null') AND
+        typeof(last_error) IN ('text', 'null') AND
+        typeof(created_at) IN ('text', 'null') AND
+        typeof(chain_depth) IN ('integer', 'null') AND
+        typeof(retry_count) IN ('integer', 'null'))
 );
 CREATE INDEX inbound_event_due ON inbound_event (config_key, due_at, seq) WHERE status = 'pending';
 CREATE INDEX inbound_event_failed ON inbound_event (config_key, seq) WHERE status = 'error';

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use comfy_table::Cell;
 use postroad_store::config::{self, RuntimeConfig};
 use postroad_store::{Database, Secret};
 use serde_json::Value;
 
-use crate::args::Config;
+use crate::args::{Cli, Config};
 use crate::commands::{database, input};
 use crate::output::{Output, optional, state};
 
@@ -42,7 +44,14 @@ async fn import(database: &Database, file: &Path, output: &Output) -> Result<()>
     let name = file.display();
     let text =
         String::from_utf8(input::read(file)?).with_context(|| format!("`{name}` is not UTF-8"))?;
-    let parsed: Value = toml::from_str(&text).with_context(|| format!("`{name}` is not TOML"))?;
+    let parsed: Value = match toml::from_str(&text) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Its own text shows the line, and a password may stand there.
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            bail!("`{name}` is not TOML: {} in line {line}", error.message());
+        }
+    };
     let changes = config::import(database, &parsed)
         .await
         .with_context(|| format!("nothing imported from `{name}`"))?;
@@ -120,13 +129,16 @@ fn text(value: &Value) -> String {
     }
 }
 
-async fn set(
-    database: &Database,
-    key: &str,
-    pairs: &[(String, String)],
-    output: &Output,
-) -> Result<()> {
-    let changed = config::set(database, key, pairs).await?;
+async fn set(database: &Database, key: &str, values: &[String], output: &Output) -> Result<()> {
+    let Some(pairs) = values.iter().map(|value| value.split_once('=')).collect::<Option<Vec<_>>>()
+    else {
+        // The text is not shown: it may be a password.
+        let usage = "each change is NAME=VALUE, such as batch_size=200";
+        Cli::command().error(ErrorKind::ValueValidation, usage).exit();
+    };
+    let pairs: Vec<_> =
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let changed = config::set(database, key, &pairs).await?;
     output
         .line(format_args!("{key}: {}", if changed { "changed" } else { "nothing to change" }))?;
     if pairs.iter().any(|(name, _)| name == "password") {

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use comfy_table::Cell;
 use postroad_migration as migration;
+use postroad_migration::SchemaState;
 use serde::Serialize;
 
 use crate::args::{Migrate, MigrateAction};
@@ -26,7 +27,13 @@ pub(crate) async fn run(args: Migrate, url: &str, output: &Output) -> Result<Exi
             steps.into_iter().map(|(name, applied)| Step { name, applied }).collect::<Vec<_>>(),
         )
     };
-    match args.action.unwrap_or(MigrateAction::Up) {
+    let action = args.action.unwrap_or(MigrateAction::Up);
+    let schema = migration::schema_state(db).await.context("cannot read the schema")?;
+    let too_new = matches!(schema, SchemaState::TooNew { .. });
+    if too_new && !matches!(action, MigrateAction::Status { .. }) {
+        bail!("{schema}: upgrade postroad");
+    }
+    match action {
         MigrateAction::Up => {
             let missing: Vec<_> = steps().await?.into_iter().filter(|step| !step.applied).collect();
             migration::up(db).await.context("cannot migrate up, nothing was changed")?;
@@ -58,8 +65,11 @@ pub(crate) async fn run(args: Migrate, url: &str, output: &Output) -> Result<Exi
                     "no migrations",
                 )?;
             }
+            if too_new {
+                output.note(format_args!("{schema}: upgrade postroad"));
+            }
             let all_applied = steps.iter().all(|step| step.applied);
-            return Ok(if all_applied { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if all_applied && !too_new { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
     }
     Ok(ExitCode::SUCCESS)

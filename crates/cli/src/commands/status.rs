@@ -106,7 +106,6 @@ fn config_cells(config: &ConfigStatus) -> Vec<Cell> {
     let worker = match config.worker_status.as_deref() {
         _ if !config.is_active => "not active",
         Some("stopped") | None => "none",
-        Some(_) if !config.has_live_worker() => "stale",
         Some(status) => status,
     };
     vec![

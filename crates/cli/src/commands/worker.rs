@@ -99,11 +99,7 @@ impl Runner<'_> {
 
     /// Works by one config until it changes or the worker is stopped.
     async fn work(&self, config: &Config) -> Result<()> {
-        let word = match self.args.broker_type {
-            Some(given) => given.as_str(),
-            None => config.runtime.broker_type.as_str(),
-        };
-        match word {
+        match self.broker_type(config) {
             "memory" => {
                 let broker = self.broker.clone();
                 let transport = transports::memory(broker, &config.runtime, &config.rabbitmq)?;
@@ -156,19 +152,47 @@ impl Runner<'_> {
         }
     }
 
-    /// Waits until the stored config is another one than `config`.
+    /// Waits until the stored config is another one than `config`, and one that can be worked by.
     async fn changed(&self, config: &Config) {
+        let mut complained_of = None;
         loop {
-            tokio::time::sleep(Duration::from_secs(
-                config.runtime.heartbeat_interval_seconds.into(),
-            ))
-            .await;
+            let interval = config.runtime.heartbeat_interval_seconds;
+            tokio::time::sleep(Duration::from_secs(interval.into())).await;
             // A database that is down is the engine's to tell; a config that was deleted ends the work too.
-            if let Ok(now) = self.load().await
-                && now.as_ref() != Some(config)
-            {
-                return;
+            let Ok(now) = self.load().await else { continue };
+            if now.as_ref() == Some(config) || now == complained_of {
+                continue;
             }
+            match now.as_ref().map_or(Ok(()), |now| self.check(now)) {
+                Ok(()) => return,
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(%error, "the changed config cannot be used, going on with the one before");
+                    complained_of = now;
+                }
+            }
+        }
+    }
+
+    /// Whether a worker could start by this config.
+    fn check(&self, config: &Config) -> Result<()> {
+        self.settings(config)?;
+        match self.broker_type(config) {
+            "memory" => {
+                transports::memory(self.broker.clone(), &config.runtime, &config.rabbitmq).map(drop)
+            }
+            "mqtt" => {
+                let seat = Seat::of_check();
+                transports::mqtt(&config.runtime, &config.mqtt, &seat).map(drop)
+            }
+            _ => transports::rabbitmq(&config.runtime, &config.rabbitmq).map(drop),
+        }
+    }
+
+    fn broker_type<'c>(&self, config: &'c Config) -> &'c str {
+        match self.args.broker_type {
+            Some(given) => given.as_str(),
+            None => &config.runtime.broker_type,
         }
     }
 

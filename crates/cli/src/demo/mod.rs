@@ -1,8 +1,10 @@
 //! `postroad demo`: the main job, with nothing installed.
 //!
 //! Two services, `ebmr` and `edgenexus`, talk to each other over the embedded broker, each with an outbox and an inbox in
-//! one SQLite database, by the same workers that run against RabbitMQ.
+//! one SQLite database, by the same workers that run against RabbitMQ. With `--edgex`, a device talks to one of them over
+//! MQTT.
 
+mod edgex;
 mod script;
 mod service;
 mod verdict;
@@ -15,26 +17,38 @@ use anyhow::{Context, Result, bail};
 use postroad_store::query::status;
 use postroad_store::{Database, config};
 use postroad_transport_memory::Broker;
+use postroad_worker_core::EnvelopeCodec;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::args::Demo;
 use crate::output::Output;
+use crate::transports;
 use service::Service;
 
 pub(crate) async fn run(args: &Demo, output: &Output) -> Result<ExitCode> {
-    let place = Place::choose(args)?;
-    let url = format!("sqlite://{}?mode=rwc", place.file.display());
-    let database = postroad_store::connect(&url).await?;
     let teller = Teller { output, quiet: args.json, started: Instant::now() };
+    let place = Place::choose(args)?;
+    let (as_expected, look) = if args.edgex {
+        (edgex::run(&place, &teller).await?, "inbox list")
+    } else {
+        (services(&place, &teller).await?, "outbox list")
+    };
+    place.leave(&teller, look);
+    Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The plain demo. Returns whether all was as it should be.
+async fn services(place: &Place, teller: &Teller<'_>) -> Result<bool> {
+    let database = place.open().await?;
     prepare(&database).await.context("cannot prepare the database")?;
     teller.say("tables made, two configs imported, in one SQLite file");
 
     let broker = Broker::new();
-    let ebmr = Service::start(&database, &broker, "ebmr").await?;
-    let edgenexus = Service::start(&database, &broker, "edgenexus").await?;
+    let ebmr = start(&database, &broker, "ebmr").await?;
+    let edgenexus = start(&database, &broker, "edgenexus").await?;
     teller.say("a worker for each service runs over the embedded broker");
-    let played = script::play(&teller, &ebmr, &edgenexus).await;
+    let played = script::play(teller, &ebmr, &edgenexus).await;
     ebmr.stop().await?;
     edgenexus.stop().await?;
     played?;
@@ -42,9 +56,17 @@ pub(crate) async fn run(args: &Demo, output: &Output) -> Result<ExitCode> {
 
     let status = status::status(&database, None).await.context("cannot read the closing table")?;
     database.close().await;
-    let as_expected = verdict::tell(&status, args.json, output)?;
-    place.leave(&teller);
-    Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    verdict::tell(
+        &verdict::of_services(&status),
+        "Every message arrived exactly once, and what could not be sent says why.",
+        teller,
+    )
+}
+
+async fn start(database: &Database, broker: &Broker, name: &'static str) -> Result<Service> {
+    let config = config::load(database, name).await?.context("the config was imported")?;
+    let transport = transports::memory(broker.clone(), &config.runtime, &config.rabbitmq)?;
+    Ok(Service::start(database, &config, name, transport, EnvelopeCodec))
 }
 
 async fn prepare(database: &Database) -> Result<()> {
@@ -92,6 +114,11 @@ struct Place {
 }
 
 impl Place {
+    async fn open(&self) -> Result<Database> {
+        let url = format!("sqlite://{}?mode=rwc", self.file.display());
+        Ok(postroad_store::connect(&url).await?)
+    }
+
     fn choose(args: &Demo) -> Result<Self> {
         if let Some(file) = &args.file {
             if file.exists() {
@@ -110,11 +137,10 @@ impl Place {
     }
 
     /// Says where the database is that stays, and how to look at it.
-    fn leave(self, teller: &Teller<'_>) {
+    fn leave(self, teller: &Teller<'_>, look: &str) {
         if self.temporary.is_none() {
             let url = format!("sqlite://{}", self.file.display());
-            teller
-                .say(format_args!("the database stays: DATABASE_URL='{url}' postroad outbox list"));
+            teller.say(format_args!("the database stays: DATABASE_URL='{url}' postroad {look}"));
         }
     }
 }

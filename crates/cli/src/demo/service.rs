@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use postroad_store::config::Config;
 use postroad_store::query::inbox::{self, InboxRecord};
 use postroad_store::query::outbox::{self, Filter, OutboxRecord};
-use postroad_store::{Database, NewMessage, SqlStore, config, enqueue};
-use postroad_transport_memory::Broker;
-use postroad_worker_core::{Counts, EnvelopeCodec, Settings, Worker, WorkerIdentity};
+use postroad_store::query::quarantine::{self, QuarantineRecord};
+use postroad_store::query::status::{self, ConfigStatus};
+use postroad_store::{Database, NewMessage, SqlStore, enqueue};
+use postroad_transport::Transport;
+use postroad_worker_core::{Codec, Counts, Settings, Worker, WorkerIdentity};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-use crate::transports;
 
 /// A step that takes longer has failed.
 const STEP: Duration = Duration::from_secs(5);
@@ -28,14 +29,14 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts the worker of a service that has a config by its name.
-    pub(crate) async fn start(
+    /// Starts the worker of a service by the config of its name.
+    pub(crate) fn start<T: Transport, C: Codec>(
         database: &Database,
-        broker: &Broker,
+        config: &Config,
         name: &'static str,
-    ) -> Result<Self> {
-        let config = config::load(database, name).await?.context("the config was imported")?;
-        let transport = transports::memory(broker.clone(), &config.runtime, &config.rabbitmq)?;
+        transport: T,
+        codec: C,
+    ) -> Self {
         let settings = Settings {
             poll_interval: Duration::from_millis(config.runtime.poll_interval_ms.into()),
             heartbeat_interval: Duration::from_secs(
@@ -53,12 +54,23 @@ impl Service {
         let worker = Worker {
             store: Arc::new(SqlStore::new(database.clone(), name)),
             transport: Arc::new(transport),
-            codec: Arc::new(EnvelopeCodec),
+            codec: Arc::new(codec),
             settings,
             identity,
         };
         let worker = tokio::spawn(worker.run(stop.clone()));
-        Ok(Self { name, database: database.clone(), worker, stop })
+        Self { name, database: database.clone(), worker, stop }
+    }
+
+    /// Waits until the worker is connected both ways.
+    pub(crate) async fn connected(&self) -> Result<()> {
+        self.until("its broker", async || {
+            let status = status::status(&self.database, Some(self.name)).await?;
+            let running =
+                |config: &ConfigStatus| config.worker_status.as_deref() == Some("running");
+            Ok(status.configs.iter().any(running).then_some(()))
+        })
+        .await
     }
 
     /// Writes messages into the outbox in one transaction, as a service would beside its own tables.
@@ -86,35 +98,50 @@ impl Service {
             status: Some("pending".to_owned()),
             limit: 100,
         };
-        let found = async {
-            loop {
-                let pending = inbox::list(&self.database, &filter).await?;
-                if let Some(record) = pending.into_iter().find(&wanted) {
-                    inbox::done(&self.database, &record.id).await?;
-                    return anyhow::Ok(record);
-                }
-                sleep(LOOK).await;
-            }
-        };
-        timeout(STEP, found)
-            .await
-            .with_context(|| format!("{} waited in vain for {what}", self.name))?
+        self.until(what, async || {
+            let pending = inbox::list(&self.database, &filter).await?;
+            let Some(record) = pending.into_iter().find(&wanted) else { return Ok(None) };
+            inbox::done(&self.database, &record.id).await?;
+            Ok(Some(record))
+        })
+        .await
+    }
+
+    /// Waits for a message in quarantine.
+    pub(crate) async fn quarantined(&self, topic: &str) -> Result<QuarantineRecord> {
+        self.until("the message in quarantine", async || {
+            let kept = quarantine::list(&self.database, Some(self.name), 100).await?;
+            Ok(kept.into_iter().find(|record| record.topic == topic))
+        })
+        .await
     }
 
     /// Waits until an outbox row is no longer pending.
     pub(crate) async fn settled(&self, id: &str) -> Result<OutboxRecord> {
-        let settled = async {
+        self.until("a row to be settled", async || match outbox::get(&self.database, id).await? {
+            Some(record) => Ok((record.status != "pending").then_some(record)),
+            None => bail!("outbox row {id} is gone"),
+        })
+        .await
+    }
+
+    /// Looks until there is something to be seen.
+    async fn until<T>(
+        &self,
+        what: &str,
+        mut look: impl AsyncFnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let seen = async {
             loop {
-                match outbox::get(&self.database, id).await? {
-                    Some(record) if record.status != "pending" => return Ok(record),
-                    Some(_) => sleep(LOOK).await,
-                    None => bail!("outbox row {id} is gone"),
+                if let Some(seen) = look().await? {
+                    return Ok(seen);
                 }
+                sleep(LOOK).await;
             }
         };
-        timeout(STEP, settled)
+        timeout(STEP, seen)
             .await
-            .with_context(|| format!("row {id} of {} stays pending", self.name))?
+            .with_context(|| format!("{} waited in vain for {what}", self.name))?
     }
 
     pub(crate) async fn stop(self) -> Result<Counts> {

@@ -5,7 +5,8 @@ use comfy_table::Cell;
 use postroad_store::query::status::{ConfigStatus, Status};
 use serde::Serialize;
 
-use crate::output::{Output, state};
+use super::Teller;
+use crate::output::state;
 
 /// What a service's tables must hold after the script.
 struct Expected {
@@ -22,31 +23,34 @@ const EXPECTED: [Expected; 2] = [
     Expected { service: "edgenexus", published: 9, invalid: 0, processed: 4 },
 ];
 
+/// What should be there, and what is.
 #[derive(Serialize)]
-struct Line {
-    service: &'static str,
-    row: &'static str,
-    expected: i64,
-    found: i64,
+pub(crate) struct Line {
+    pub(crate) service: &'static str,
+    pub(crate) row: &'static str,
+    pub(crate) expected: i64,
+    pub(crate) found: i64,
 }
 
-/// Prints the closing table and returns whether all is as it should be.
-pub(crate) fn tell(status: &Status, json: bool, output: &Output) -> Result<bool> {
-    let lines: Vec<_> = EXPECTED.iter().flat_map(|expected| lines(expected, status)).collect();
+/// Prints the closing table and returns whether all is as it should be, which is said in the words of `good`.
+pub(crate) fn tell(lines: &[Line], good: &str, teller: &Teller<'_>) -> Result<bool> {
+    let output = teller.output;
     let as_expected = lines.iter().all(Line::holds);
-    if json {
+    if teller.quiet {
         output.json(&serde_json::json!({ "as_expected": as_expected, "table": lines }))?;
         return Ok(as_expected);
     }
     output.line("")?;
     let header = ["service", "rows", "expected", "in the database", ""];
     output.table(&header, lines.iter().map(Line::cells).collect(), "no rows")?;
-    output.line(if as_expected {
-        "\nEvery message arrived exactly once, and what could not be sent says why."
-    } else {
-        "\nNot as it should be: see above."
-    })?;
+    let ending = if as_expected { good } else { "Not as it should be: see above." };
+    output.line(format_args!("\n{ending}"))?;
     Ok(as_expected)
+}
+
+/// The lines of the plain demo.
+pub(crate) fn of_services(status: &Status) -> Vec<Line> {
+    EXPECTED.iter().flat_map(|expected| lines(expected, status)).collect()
 }
 
 fn lines(expected: &Expected, status: &Status) -> Vec<Line> {

@@ -39,11 +39,13 @@ enum Kind {
     Name,
     /// One segment of a topic.
     Segment,
+    /// `host[:port],..`
+    Hosts,
     /// A list of names.
     Names,
 }
 
-use Kind::{Bool, Integer, Name, Names, Segment, Text, Word};
+use Kind::{Bool, Hosts, Integer, Name, Names, Segment, Text, Word};
 
 pub(super) const RUNTIME: Table = Table {
     prefix: "",
@@ -51,7 +53,7 @@ pub(super) const RUNTIME: Table = Table {
     columns: &[
         required("is_active", Bool),
         required("broker_type", Word(&["rabbitmq", "mqtt", "memory"])),
-        required("host", Text),
+        required("host", Hosts),
         nullable("port", Integer(1, 65_535)),
         nullable("username", Text),
         nullable("password", Text),
@@ -147,7 +149,7 @@ impl Column {
         match self.kind {
             _ if text.is_empty() => Json::Null,
             Bool | Integer(..) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
-            Word(_) | Text | Name | Segment => text.into(),
+            Word(_) | Text | Name | Segment | Hosts => text.into(),
             Names => serde_json::from_str::<Vec<String>>(text)
                 .unwrap_or_else(|_| text.split(',').map(|name| name.trim().to_owned()).collect())
                 .into(),
@@ -174,7 +176,8 @@ impl Column {
             (Text, Json::String(text)) => check_text(text, LONGEST_TEXT).map(Value::from),
             (Name, Json::String(text)) => check_text(text, LONGEST_NAME).map(Value::from),
             (Segment, Json::String(text)) => check_segment(text).map(Value::from),
-            (Text | Name | Segment, _) => Err("must be text".to_owned()),
+            (Hosts, Json::String(text)) => check_hosts(text).map(Value::from),
+            (Text | Name | Segment | Hosts, _) => Err("must be text".to_owned()),
             (Names, Json::Array(names)) => check_names(names).map(Value::from),
             (Names, _) => Err("must be a list of texts".to_owned()),
         }
@@ -189,6 +192,30 @@ fn check_text(text: &str, longest: usize) -> Result<&str, String> {
     } else {
         Ok(text)
     }
+}
+
+/// A list of `host[:port]`. Nothing of a text that is none is repeated: it may hold a password.
+fn check_hosts(text: &str) -> Result<&str, String> {
+    check_text(text, LONGEST_TEXT)?;
+    let strange = |c: char| c.is_whitespace() || matches!(c, '/' | '@' | '?' | '#');
+    for (number, host) in text.split(',').map(str::trim).enumerate() {
+        let number = number + 1;
+        if host.is_empty() || host.contains(strange) {
+            return Err(format!(
+                "must be a list of host or host:port, which entry {number} is not"
+            ));
+        }
+        let port = match host.rsplit_once(':') {
+            Some((name, port)) if !name.contains(':') || name.ends_with(']') => Some(port),
+            _ => None,
+        };
+        if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+            return Err(format!(
+                "must have ports from 1 to 65535, which that of entry {number} is not"
+            ));
+        }
+    }
+    Ok(text)
 }
 
 fn check_segment(text: &str) -> Result<&str, String> {

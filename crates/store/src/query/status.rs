@@ -97,7 +97,7 @@ pub struct ConfigStatus {
     pub broker_type: String,
     /// Whether a worker is expected to run.
     pub is_active: bool,
-    /// What the worker said that spoke last.
+    /// What the worker said that spoke last; `stale` where no worker lives that could mean it.
     pub worker_status: Option<String>,
     /// When it did.
     pub last_heartbeat_at: Option<String>,
@@ -117,6 +117,15 @@ impl ConfigStatus {
     /// Whether some worker is at it, one that lives by its heartbeats.
     pub fn has_live_worker(&self) -> bool {
         self.workers.iter().any(|worker| !worker.stale && worker.status != "stopped")
+    }
+
+    /// A worker that died could not say so; what it said last is not true any more.
+    fn or_stale(mut self) -> Self {
+        let said = self.worker_status.as_deref().is_some_and(|status| status != "stopped");
+        if said && !self.has_live_worker() {
+            self.worker_status = Some("stale".to_owned());
+        }
+        self
     }
 
     /// Whether nothing is missing: an active config has a live worker.
@@ -226,7 +235,7 @@ async fn read(db: &Database, config_key: Option<&str>) -> Result<Status, DbErr> 
         last_heartbeat_at: config.last_heartbeat_at,
         last_error: config.last_error,
     });
-    Ok(Status { configs: configs.collect() })
+    Ok(Status { configs: configs.map(ConfigStatus::or_stale).collect() })
 }
 
 async fn rows<T: FromQueryResult>(db: &Database, sql: Sql) -> Result<Vec<T>, DbErr> {

@@ -52,8 +52,8 @@ async fn expire_leases(home: &Home) {
 pub(crate) async fn a_claim_takes_due_rows_in_order_up_to_its_limit(home: Home) {
     fill(&home, 5).await;
     let (earlier, later) = (home.seconds_from_now(-100), home.seconds_from_now(100));
-    home.execute(&format!("UPDATE outbound_event SET created_at = {earlier} WHERE seq = 4")).await;
-    home.execute(&format!("UPDATE outbound_event SET created_at = {later} WHERE seq = 1")).await;
+    home.execute(&format!("UPDATE outbound_event SET enqueued_at = {earlier} WHERE seq = 4")).await;
+    home.execute(&format!("UPDATE outbound_event SET enqueued_at = {later} WHERE seq = 1")).await;
     let store = home.store();
     let seqs = |claim: Claim| claim.rows.iter().map(|row| row.seq).collect::<Vec<_>>();
     assert_eq!(seqs(store.claim(2, LEASE).await.unwrap()), [4, 2]);

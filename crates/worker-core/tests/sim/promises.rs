@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_envelope::OutboxColumns;
-use postroad_transport_memory::{Broker, MemorySettings, MemoryTransport};
+use postroad_transport_memory::{Broker, Fault, FaultPoint, MemorySettings, MemoryTransport};
 use postroad_worker_core::{Counts, EnvelopeCodec, Settings, Worker, WorkerIdentity, WorkerStatus};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -143,6 +143,33 @@ async fn a_broker_that_is_away_for_an_hour_costs_no_attempt() {
     until("everything is published", || pending(&store) == 0).await;
     assert!(back_at.elapsed() < Duration::from_secs(6), "took {:?}", back_at.elapsed());
     assert!(store.tables().outbox.values().all(|row| row.claimable.retry_count == 0));
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_breaks_the_connection_stops_no_other_for_long() {
+    let (store, broker) = (MemoryStore::default(), Broker::new());
+    insert(&store, 200);
+    broker.set_confirm_latency(Duration::from_millis(20));
+    let mut last = None;
+    broker.set_faults(move |point| {
+        let FaultPoint::BeforeTaking(message) = point else { return None };
+        let alone =
+            last.replace(Instant::now()).is_none_or(|at| at.elapsed() > Duration::from_millis(15));
+        // As RabbitMQ does: it closes the channel, and only where there was one message it is clear over which.
+        let fault = if alone { Fault::Refuse } else { Fault::Disconnect };
+        (message.message_id == "row-77").then_some(fault)
+    });
+    let (worker, stop) = start(&store, &broker, Settings { max_retry_count: 2, ..settings() });
+    let began = Instant::now();
+    until("the innocent are published", || pending(&store) <= 1).await;
+    assert!(began.elapsed() < Duration::from_mins(1), "took {:?}", began.elapsed());
+    until("the culprit has ended", || pending(&store) == 0).await;
+    for row in store.tables().outbox.values() {
+        let expected = if row.claimable.columns.id == "row-77" { "error" } else { "published" };
+        assert_eq!(row.status, expected, "{row:?}");
+    }
     stop.cancel();
     worker.await.unwrap();
 }
