@@ -23,6 +23,18 @@ const TABLE: [(&str, &str, u32); 12] = [
     ("edgenexus", "quarantine", 0),
 ];
 
+/// What the closing table of `--edgex` says, by rows of `ebmr`.
+const EDGEX: [(&str, u32); 8] = [
+    ("inbox, edgex.event", 4),
+    ("inbox, edgex.metric", 1),
+    ("inbox, mqtt.json", 1),
+    ("inbox, processed", 6),
+    ("inbox, left over", 0),
+    ("duplicates, not stored", 1),
+    ("quarantine", 1),
+    ("spool, left over", 0),
+];
+
 /// Runs the demo, whose temporary files come into the home's folder.
 fn demo(home: &Home, arguments: &[&str]) -> Ran {
     let folder = temporary(home);
@@ -40,17 +52,65 @@ async fn the_demo_ends_well_and_leaves_nothing() {
     let home = Home::empty().await;
     let ran = demo(&home, &[]);
     for (service, rows, count) in TABLE {
-        let has = |line: &&str| {
-            let words: Vec<_> =
-                line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect();
-            let count = count.to_string();
-            words == [service, rows, &count, &count, "ok"]
-        };
-        assert_eq!(ran.out.lines().filter(has).count(), 1, "{service}, {rows}: {}", ran.out);
+        tells(&ran, service, rows, count);
     }
-    assert!(ran.out.trim_end().ends_with("what could not be sent says why."), "{}", ran.out);
+    ends_well(&home, &ran, "what could not be sent says why.");
+}
+
+#[tokio::test]
+async fn what_a_device_of_edgex_says_is_taken_in_and_nothing_is_left() {
+    let home = Home::empty().await;
+    let ran = demo(&home, &["--edgex"]);
+    for (rows, count) in EDGEX {
+        tells(&ran, "ebmr", rows, count);
+    }
+    ends_well(&home, &ran, "what could not be read is kept as it came.");
+}
+
+#[tokio::test]
+async fn the_closing_table_of_edgex_comes_as_json_too() {
+    let home = Home::empty().await;
+    let ran = demo(&home, &["--edgex", "--json"]);
+    let table = EDGEX.map(
+        |(row, count)| json!({ "service": "ebmr", "row": row, "expected": count, "found": count }),
+    );
+    assert_eq!(ran.json(), json!({ "as_expected": true, "table": table }));
+}
+
+#[tokio::test]
+async fn the_database_of_edgex_holds_what_the_table_counts() {
+    let home = Home::empty().await;
+    let ran = demo(&home, &["--edgex", "--file", "demo.db"]);
+    assert!(ran.out.contains("postroad inbox list"), "{}", ran.out);
+    let file = home.postroad.folder().join("demo.db");
+    let postroad = Postroad::new(format!("sqlite://{}", file.display()), home.postroad.folder());
+    let rows = postroad.json(&["inbox", "list", "--status", "processed"]);
+    let types = rows.as_array().unwrap().iter().map(|row| row["event_type"].as_str().unwrap());
+    let mut types: Vec<_> = types.collect();
+    types.sort_unstable();
+    let events = ["edgex.event"; 4];
+    assert_eq!(types, [&events[..], &["edgex.metric", "mqtt.json"]].concat());
+    let kept = postroad.json(&["quarantine", "list"]);
+    assert_eq!(kept[0]["reason"], "edgex.malformed");
+}
+
+/// The closing table has this line once, and it is as expected.
+#[track_caller]
+fn tells(ran: &Ran, service: &str, rows: &str, count: u32) {
+    let count = count.to_string();
+    let has = |line: &&str| {
+        let words: Vec<_> = line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect();
+        words == [service, rows, &count, &count, "ok"]
+    };
+    assert_eq!(ran.out.lines().filter(has).count(), 1, "{service}, {rows}: {}", ran.out);
+}
+
+/// The last words are these, nothing was complained of and no file is left.
+#[track_caller]
+fn ends_well(home: &Home, ran: &Ran, words: &str) {
+    assert!(ran.out.trim_end().ends_with(words), "{}", ran.out);
     assert_eq!(ran.err, "");
-    let left: Vec<_> = fs::read_dir(temporary(&home)).unwrap().collect();
+    let left: Vec<_> = fs::read_dir(temporary(home)).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

@@ -1,6 +1,6 @@
 //! `postroad` as its users meet it: the built program, its command line, its tables and its broker.
 //!
-//! Nothing here knows how it works inside. Rows are written and read by plain SQL, messages by an AMQP client of the
+//! Nothing here knows how it works inside. Rows are written and read by plain SQL, messages by clients of the
 //! tests' own.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic")]
 
@@ -17,6 +17,11 @@ mod secrets;
 mod status;
 
 mod crashes;
+mod mqtt_config;
+mod mqtt_corpus;
+mod mqtt_in;
+mod mqtt_outages;
+mod mqtt_way_out;
 mod outages;
 mod samples;
 mod team;

@@ -1,6 +1,5 @@
 //! A place at the real servers: a database, an exchange and a broken network on demand before both.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures_util::FutureExt;
@@ -11,8 +10,8 @@ use uuid::Uuid;
 
 use super::postroad::Postroad;
 use super::rabbit::{Rabbit, Url};
+use super::scratch::{Scratch, resolve};
 use super::sql::Sql;
-use super::wait::until;
 
 /// How the program gets the broker's password.
 const PASSWORD: &str = "POSTROAD_TEST_BROKER_PASSWORD";
@@ -25,7 +24,7 @@ pub(crate) struct Bus {
     pub(crate) broker: Proxy,
     pub(crate) database: Proxy,
     pub(crate) url: Url,
-    admin: Sql,
+    scratch: Scratch,
     exchange: String,
     /// Makes the names of this test its own.
     tag: String,
@@ -50,27 +49,20 @@ impl Bus {
         let rabbit = Rabbit::connect(&url, &exchange).await;
         let broker = Proxy::start(resolve(&format!("{}:{}", url.host, url.port))).await.unwrap();
 
-        let admin_url = std::env::var("POSTROAD_TEST_POSTGRES_URL")
-            .expect("POSTROAD_TEST_POSTGRES_URL names a PostgreSQL");
-        let admin = Sql::connect(&admin_url).await;
-        admin.execute(&format!("CREATE DATABASE {}", database(&tag))).await;
-        let (server, _) = admin_url.rsplit_once('/').expect("the URL ends in a database's name");
-        let (user, address) = server.rsplit_once('@').expect("the URL names a user");
-        let proxy = Proxy::start(resolve(address)).await.unwrap();
-        let sql = Sql::connect(&format!("{server}/{}", database(&tag))).await;
-
+        let scratch = Scratch::create(&tag).await;
+        let sql = scratch.sql().await;
+        let (database, database_url) = scratch.behind_proxy().await;
         let folder = TempDir::new().unwrap();
-        let proxied = format!("{user}@{}/{}", proxy.addr(), database(&tag));
-        let postroad = Postroad::new(proxied, folder.path()).with(PASSWORD, &url.password);
+        let postroad = Postroad::new(database_url, folder.path()).with(PASSWORD, &url.password);
         postroad.done(&["migrate", "up"]);
         Self {
             postroad,
             sql,
             rabbit,
             broker,
-            database: proxy,
+            database,
             url,
-            admin,
+            scratch,
             exchange,
             tag,
             _folder: folder,
@@ -83,9 +75,7 @@ impl Bus {
             self.rabbit.delete_queue(&self.inbox(key)).await;
         }
         self.rabbit.delete_exchange().await;
-        self.sql.close().await;
-        self.admin.execute(&format!("DROP DATABASE {} WITH (FORCE)", database(&self.tag))).await;
-        self.admin.close().await;
+        self.scratch.remove(self.sql).await;
     }
 
     /// The service of a config. Its name is one segment of a topic and this test's own.
@@ -142,13 +132,11 @@ impl Bus {
 
     /// What `postroad status --json` says of a config.
     pub(crate) fn status(&self, config_key: &str) -> Value {
-        let ran = self.postroad.run(&["status", "--config-key", config_key, "--json"]);
-        ran.json()["configs"][0].take()
+        self.postroad.status(config_key)
     }
 
     pub(crate) async fn until_status(&self, config_key: &str, expected: &str) {
-        let what = format!("the status of `{config_key}` is {expected}");
-        until(&what, async || self.status(config_key)["worker_status"] == expected).await;
+        self.postroad.until_status(config_key, expected).await;
     }
 
     /// Waits until the inbox of a config holds so many messages, and checks that each is there once.
@@ -158,12 +146,4 @@ impl Bus {
         self.sql.until_count(messages, &distinct).await;
         assert_eq!(self.sql.count(&format!("SELECT count(*) {from}")).await, messages);
     }
-}
-
-fn database(tag: &str) -> String {
-    format!("postroad_{tag}")
-}
-
-fn resolve(address: &str) -> SocketAddr {
-    address.to_socket_addrs().unwrap().next().expect("it has an address")
 }

@@ -1,17 +1,26 @@
 //! What every test here is made of.
 
 mod bus;
+mod device;
 mod home;
+mod mosquitto;
+mod mqtt;
+mod plant;
 mod postroad;
 mod rabbit;
+mod scratch;
 mod sql;
 mod wait;
 mod worker;
 
 pub(crate) use bus::{Bus, on_servers};
+pub(crate) use device::{Device, TOPIC, event};
 pub(crate) use home::Home;
+pub(crate) use mosquitto::Mosquitto;
+pub(crate) use mqtt::{Letter, Listener, Publisher};
+pub(crate) use plant::{Plant, configure_mqtt, on_plant};
 pub(crate) use postroad::{Postroad, Ran};
 pub(crate) use rabbit::{Ear, Heard, copies};
-pub(crate) use sql::hex;
+pub(crate) use sql::{Sql, hex};
 pub(crate) use wait::until;
 pub(crate) use worker::Worker;

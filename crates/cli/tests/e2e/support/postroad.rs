@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::wait::until;
 use super::worker::Worker;
 
 /// `postroad` with a `DATABASE_URL`, in a folder of its own.
@@ -86,6 +87,17 @@ impl Postroad {
     pub(crate) fn import(&self, toml: &str) -> String {
         let file = self.file("import.toml", toml);
         self.done(&["config", "import", &file])
+    }
+
+    /// What `postroad status --json` says of a config.
+    pub(crate) fn status(&self, config_key: &str) -> Value {
+        let ran = self.run(&["status", "--config-key", config_key, "--json"]);
+        ran.json()["configs"][0].take()
+    }
+
+    pub(crate) async fn until_status(&self, config_key: &str, expected: &str) {
+        let what = format!("the status of `{config_key}` is {expected}");
+        until(&what, async || self.status(config_key)["worker_status"] == expected).await;
     }
 
     /// Starts `postroad worker` with these arguments more.

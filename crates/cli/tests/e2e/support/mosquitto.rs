@@ -1,0 +1,102 @@
+//! A Mosquitto of a test's own, with the settings that lose nothing.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::wait::until;
+
+/// Killed when this is dropped.
+pub(crate) struct Mosquitto {
+    pub(crate) address: SocketAddr,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Mosquitto {
+    pub(crate) async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let address = free_address();
+        // Otherwise it becomes a user who may not write here.
+        let user = if runs_as_root() { "user root\n" } else { "" };
+        let config = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
+             autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\nmax_inflight_messages 100\n{user}",
+            address.port(),
+            folder.path().display(),
+        );
+        fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
+        let mut mosquitto = Self { address, folder, child: None };
+        mosquitto.run().await;
+        mosquitto
+    }
+
+    /// Starts it again, at the same address and with what it had written.
+    pub(crate) async fn run(&mut self) {
+        let mut child = Command::new(program())
+            .arg("-c")
+            .arg(self.folder.path().join("mosquitto.conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("Mosquitto answers", async || {
+            assert!(child.try_wait().unwrap().is_none(), "Mosquitto ended by itself");
+            TcpStream::connect(self.address).is_ok()
+        })
+        .await;
+        self.child = Some(child);
+    }
+
+    /// SIGKILL: it writes nothing any more.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM: it ends in good order.
+    pub(crate) async fn stop(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        // By the shell's own `kill`: a minimal machine has no program of that name.
+        let mut kill = Command::new("sh");
+        kill.args(["-c", "kill -s TERM \"$0\"", &child.id().to_string()]);
+        assert!(kill.status().unwrap().success());
+        until("Mosquitto ends", async || child.try_wait().unwrap().is_some()).await;
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn runs_as_root() -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("Uid:\t0\t"))
+}
+
+/// Its port is below those that the kernel gives to clients, which could take it while the broker is down.
+fn free_address() -> SocketAddr {
+    let start = u16::from_be_bytes([Uuid::new_v4().as_bytes()[0], Uuid::new_v4().as_bytes()[0]]);
+    (0..1_000)
+        .map(|step| 20_000 + start.wrapping_add(step) % 12_000)
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("some port is free")
+}
+
+/// Debian keeps it where users' paths do not lead.
+fn program() -> PathBuf {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")])
+        .map(|folder| folder.join("mosquitto"))
+        .find(|program| program.is_file())
+        .expect("Mosquitto is installed")
+}
