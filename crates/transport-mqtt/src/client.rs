@@ -61,7 +61,7 @@ impl Client {
         let lost = watch::Sender::new(None);
         let losing = lost.clone();
         let (going, gone) = watch::channel(());
-        let (report, made) = oneshot::channel();
+        let (report, told) = oneshot::channel();
         let run = move || {
             // Dropped last, which says that paho's client is no more.
             let _going = going;
@@ -86,7 +86,7 @@ impl Client {
             .name("mqtt-client".to_owned())
             .spawn(run)
             .map_err(|error| error.to_string())?;
-        made.await.map_err(|_| "the client's thread failed".to_owned())??;
+        told.await.map_err(|_| "the client's thread failed".to_owned())??;
         Ok(Self { calls, lost, gone })
     }
 

@@ -55,10 +55,10 @@ pub(crate) async fn connect(
                 debug!(host, port, %error, "cannot connect to this host");
                 match error {
                     ConnectError::Rejected(text) => {
-                        rejected = Some(format!("{host}:{port}: {text}"))
+                        rejected = Some(format!("{host}:{port}: {text}"));
                     }
                     ConnectError::Unreachable(text) => {
-                        failures.push(format!("{host}:{port}: {text}"))
+                        failures.push(format!("{host}:{port}: {text}"));
                     }
                     other => failures.push(format!("{host}:{port}: {other}")),
                 }

@@ -123,6 +123,10 @@ impl Publisher for MqttPublisher {
         self.send(message).await
     }
 
+    fn confirms(&self) -> bool {
+        self.qos > 0
+    }
+
     fn closed(&self) -> impl Future<Output = String> + Send {
         reason(self.ended.clone())
     }

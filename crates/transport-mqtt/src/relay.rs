@@ -138,14 +138,14 @@ mod tests {
         drop(broker);
         assert_eq!(paho.read(&mut [0]).unwrap(), 0);
         for _ in 0..100 {
-            paho.write_all(&[0; 100_000]).unwrap();
+            paho.write_all(&vec![0; 100_000]).unwrap();
         }
     }
 
     #[test]
     fn what_was_written_before_the_end_arrives() {
         let (mut paho, broker, _relay) = relayed();
-        paho.write_all(&[7; 1_000_000]).unwrap();
+        paho.write_all(&vec![7; 1_000_000]).unwrap();
         drop(paho);
         assert_eq!(read(&broker, 1_000_000), vec![7; 1_000_000]);
         assert_eq!((&broker).read(&mut [0]).unwrap(), 0);

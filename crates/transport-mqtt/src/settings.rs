@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::topic;
 
 /// MQTT's limit for texts.
@@ -19,7 +21,8 @@ pub struct MqttSettings {
     /// Their password.
     pub password: Option<Password>,
     /// Names the session at the broker: nobody else may use it at the same time, and it must stay the same for messages
-    /// to be kept while nobody is connected. Publishers connect as `<client_id>-out`.
+    /// to be kept while nobody is connected. Publishers connect as `<client_id>-out-<random>`, since any number of
+    /// workers may publish.
     pub client_id: String,
     /// 4 for MQTT 3.1.1, 5 for MQTT 5. Only MQTT 5 tells of a publish that was refused.
     pub protocol_version: u8,
@@ -166,8 +169,10 @@ impl MqttSettings {
             .map_or(Ok(()), |(name, _)| Err(SettingsError::Zero(name)))
     }
 
+    /// Another one each time: the broker remembers nothing of a publisher, and two with one id would end each other.
     pub(crate) fn publisher_id(&self) -> String {
-        format!("{}-out", self.client_id)
+        let random = Uuid::new_v4().simple().to_string();
+        format!("{}-out-{}", self.client_id, &random[..8])
     }
 
     pub(crate) fn is_v5(&self) -> bool {

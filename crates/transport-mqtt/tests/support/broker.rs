@@ -28,10 +28,9 @@ impl Broker {
         let address = free_port();
         let place = folder.path().display();
         // Otherwise it becomes a user who may not write here.
-        let user = fs::read_to_string("/proc/self/status")
-            .is_ok_and(|status| status.contains("Uid:\t0\t"))
-            .then_some("user root\n")
-            .unwrap_or_default();
+        let root = fs::read_to_string("/proc/self/status")
+            .is_ok_and(|status| status.contains("Uid:\t0\t"));
+        let user = if root { "user root\n" } else { "" };
         let config = format!(
             "listener {} 127.0.0.1\npersistence true\npersistence_location {place}/\n\
              autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n\
