@@ -76,25 +76,30 @@ impl Bench {
         ))
     }
 
+    /// Mosquitto writes down all it has queued whenever that changes, so nothing is queued here: what is received is
+    /// published meanwhile, to paho alone as well as to the intake.
     async fn mqtt(&self, out: f64, into: f64) -> Result<(Three, Three)> {
         let folder = tempfile::tempdir()?;
         let session = Uuid::new_v4().to_string();
-        let ceiling = format!("{session}-ceiling");
-        // Both sessions keep what is published from here on, and what the ceiling publishes is what it receives.
-        let (url, name) = (self.mqtt_url.clone(), ceiling.clone());
-        spawn_blocking(move || paho::subscribe(&url, &name, TOPIC)).await??;
-        let (url, bodies) = (self.mqtt_url.clone(), self.bodies());
-        let publishing = spawn_blocking(move || paho::publish(&url, TOPIC, &bodies)).await??;
-        let (url, messages) = (self.mqtt_url.clone(), self.args.messages);
-        let receiving = spawn_blocking(move || paho::receive(&url, &ceiling, messages)).await??;
         let transport = Arc::new(transport::mqtt(&self.mqtt_url, &session, folder.path())?);
-        transport.connect_subscriber().await?.close().await;
+        let publishing = self.paho(paho::publish).await.context("paho alone, publishing")?;
         let relay = self.relay(&transport).await.context("the relay to MQTT")?;
-        let intake = self.intake(&transport).await.context("the intake from MQTT")?;
+        let receiving = self.paho(paho::receive).await.context("paho alone, receiving")?;
+        // The session, so that what is published before the worker has connected is kept.
+        transport.connect_subscriber().await?.close().await;
+        let feed = self.paho(paho::publish);
+        let intake = async { self.intake(&transport).await.context("the intake from MQTT") };
+        let (intake, _) = tokio::try_join!(intake, feed)?;
         Ok((
-            Three { client: self.rate(publishing), database: out, postroad: relay },
-            Three { client: self.rate(receiving), database: into, postroad: intake },
+            Three { client: publishing, database: out, postroad: relay },
+            Three { client: receiving, database: into, postroad: intake },
         ))
+    }
+
+    async fn paho(&self, work: fn(&str, &str, &[Vec<u8>]) -> Result<Duration>) -> Result<f64> {
+        let (url, bodies) = (self.mqtt_url.clone(), self.bodies());
+        let time = spawn_blocking(move || work(&url, TOPIC, &bodies)).await??;
+        Ok(self.rate(time))
     }
 
     fn bodies(&self) -> Vec<Vec<u8>> {
