@@ -1,19 +1,23 @@
 //! A paho client on a thread of its own.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use paho_mqtt::{
-    AsyncClient, CreateOptionsBuilder, Error, MqttVersion, PersistenceType, ServerResponse, Token,
+    AsyncClient, ConnectOptions, CreateOptionsBuilder, Error, MqttVersion, PersistenceType,
+    ServerResponse, Token,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::warn;
 
 /// For the broker's answer to a good-bye.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// For paho to end an attempt to connect; it has a timeout of its own.
+const GIVE_UP: Duration = Duration::from_mins(2);
 /// More clients than this that are being made or ended mean that paho is held up; no more are made until it is not.
 const MOST_WAITING: usize = 8;
 
@@ -30,17 +34,19 @@ pub(crate) struct Make {
     pub(crate) max_buffered: usize,
 }
 
-/// Every call of paho takes a lock that it holds while a message callback runs, which may wait for the spool. So no
-/// call is made but on the thread of its client, and there is no way to the client but this. Dropping it ends the
+/// Every call of paho takes a lock that it holds while a message callback runs, which writes to disk. So no call is
+/// made but on the thread of its client, and there is no way to the client but this. Dropping it ends the
 /// client, on that thread, without a good-bye.
 #[derive(Debug)]
 pub(crate) struct Client {
     calls: mpsc::Sender<Call>,
     lost: watch::Sender<Option<String>>,
     gone: Gone,
+    /// Goes to paho with the request to connect.
+    connecting: Mutex<Option<mpsc::Sender<()>>>,
 }
 
-/// When it resolves or fails, paho's client is no more.
+/// Resolves, with an error, when something is no more.
 pub(crate) type Gone = watch::Receiver<()>;
 
 enum Call {
@@ -55,12 +61,13 @@ impl Client {
         prepare: impl FnOnce(&AsyncClient) + Send + 'static,
     ) -> Result<Self, String> {
         if WAITING.load(Ordering::Relaxed) >= MOST_WAITING {
-            return Err("the MQTT client library is held up; is the spool full?".to_owned());
+            return Err("the MQTT client library is held up; is the disk of the spool?".to_owned());
         }
         let (calls, received) = mpsc::channel();
         let lost = watch::Sender::new(None);
         let losing = lost.clone();
         let (going, gone) = watch::channel(());
+        let (connecting, connect_ended) = mpsc::channel();
         let (report, told) = oneshot::channel();
         let run = move || {
             // Dropped last, which says that paho's client is no more.
@@ -77,7 +84,7 @@ impl Client {
                         call(&client);
                     }
                     let _waiting = Waiting::new();
-                    drop(client);
+                    destroy(client, &connect_ended);
                 }
                 Err(error) => drop(report.send(Err(error.to_string()))),
             }
@@ -87,12 +94,33 @@ impl Client {
             .spawn(run)
             .map_err(|error| error.to_string())?;
         told.await.map_err(|_| "the client's thread failed".to_owned())??;
-        Ok(Self { calls, lost, gone })
+        Ok(Self { calls, lost, gone, connecting: Mutex::new(Some(connecting)) })
     }
 
     /// Runs a call on the client's thread, some time, or drops it if the client has ended.
     pub(crate) fn run(&self, call: impl FnOnce(&AsyncClient) + Send + 'static) {
         self.calls.send(Call::Run(Box::new(call))).ok();
+    }
+
+    /// Connects, once.
+    pub(crate) async fn connect(
+        &self,
+        deadline: Instant,
+        options: ConnectOptions,
+    ) -> Result<ServerResponse, Error> {
+        let connecting = self.connecting().ok_or(Error::Disconnected)?;
+        let request = move |client: &AsyncClient| {
+            // Neither does anything but hold it.
+            let (done, failed) = (connecting.clone(), connecting);
+            let done = move |_: &AsyncClient, _| _ = &done;
+            let failed = move |_: &AsyncClient, _, _| _ = &failed;
+            client.connect_with_callbacks(options, done, failed)
+        };
+        self.ask(deadline, request).await
+    }
+
+    fn connecting(&self) -> Option<mpsc::Sender<()>> {
+        self.connecting.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Makes a request and waits for the broker's answer.
@@ -124,6 +152,7 @@ impl Client {
 
     /// Ends the client without a good-bye; what is queued in it is never sent.
     pub(crate) fn end(&self) {
+        drop(self.connecting());
         self.calls.send(Call::End).ok();
     }
 
@@ -134,10 +163,6 @@ impl Client {
         self.ask(Instant::now() + GOODBYE, goodbye).await.ok();
         self.end();
         wait_for_end(self.gone.clone(), GOODBYE).await;
-    }
-
-    pub(crate) fn gone(&self) -> Gone {
-        self.gone.clone()
     }
 }
 
@@ -164,6 +189,19 @@ fn create(make: Make) -> Result<AsyncClient, Error> {
         .send_while_disconnected(false)
         .max_buffered_messages(i32::try_from(make.max_buffered).unwrap_or(i32::MAX))
         .create_client()
+}
+
+/// While paho tries to connect it holds the client, too. If it were the last to let go of it, it would destroy it under
+/// its own lock, and wait for that lock for ever. So this thread is the last: what paho lets go of together with the
+/// client, at the end of the attempt, is the other end of `connect_ended`.
+fn destroy(client: AsyncClient, connect_ended: &mpsc::Receiver<()>) {
+    match connect_ended.recv_timeout(GIVE_UP) {
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => drop(client),
+        Err(RecvTimeoutError::Timeout) => {
+            warn!("an attempt to connect does not end, its client is left behind");
+            std::mem::forget(client);
+        }
+    }
 }
 
 /// Keeps a client that is never connected. With the last client paho ends its threads, waits for them, and races with

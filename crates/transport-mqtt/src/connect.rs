@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use paho_mqtt::{
@@ -14,8 +15,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use crate::client::{Client, Make};
-use crate::relay::Relay;
+use crate::inlet::Inlet;
+use crate::relay::{Gate, Relay};
 use crate::settings::{MqttSettings, Password};
+use crate::spool::Spool;
 
 /// A session that never expires.
 const FOR_EVER: u32 = u32::MAX;
@@ -38,18 +41,18 @@ pub(crate) struct Connected {
     pub(crate) max_packet_bytes: Option<u32>,
 }
 
-/// Connects to the first host that takes us. `prepare` installs callbacks, before the connection is made.
+/// Connects to the first host that takes us. What arrives goes into the spool, from the first message on.
 pub(crate) async fn connect(
     settings: &MqttSettings,
     role: &Role,
     deadline: Instant,
-    prepare: impl FnOnce(&AsyncClient) + Clone + Send + 'static,
+    spool: Option<&Arc<Spool>>,
 ) -> Result<Connected, ConnectError> {
     let mut failures = Vec::new();
     let mut rejected = None;
     for (tried, (host, port)) in settings.hosts.iter().enumerate() {
         let share = share(deadline, settings.hosts.len() - tried);
-        match open_host(settings, role, (host, *port), share, prepare.clone()).await {
+        match open_host(settings, role, (host, *port), share, spool).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
                 debug!(host, port, %error, "cannot connect to this host");
@@ -81,7 +84,7 @@ async fn open_host(
     role: &Role,
     (host, port): (&str, u16),
     deadline: Instant,
-    prepare: impl FnOnce(&AsyncClient) + Clone + Send + 'static,
+    spool: Option<&Arc<Spool>>,
 ) -> Result<Connected, ConnectError> {
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let addresses: Vec<_> = match timeout_at(deadline, lookup_host((name, port))).await {
@@ -94,7 +97,7 @@ async fn open_host(
     let mut last = ConnectError::Unreachable("its name has no address".to_owned());
     for (tried, address) in addresses.iter().enumerate() {
         let share = share(deadline, addresses.len() - tried);
-        match open(settings, role, *address, share, prepare.clone()).await {
+        match open(settings, role, *address, share, spool).await {
             Ok(connected) => return Ok(connected),
             Err(error) => last = error,
         }
@@ -107,7 +110,7 @@ async fn open(
     role: &Role,
     address: SocketAddr,
     deadline: Instant,
-    prepare: impl FnOnce(&AsyncClient) + Send + 'static,
+    spool: Option<&Arc<Spool>>,
 ) -> Result<Connected, ConnectError> {
     let unreachable = |error: io::Error| ConnectError::Unreachable(error.to_string());
     let broker = match timeout_at(deadline, TcpStream::connect(address)).await {
@@ -122,6 +125,13 @@ async fn open(
         // Ours is the window; paho's is only never to be the smaller one.
         max_buffered: 4 * usize::from(settings.max_inflight) + 64,
     };
+    let gate = Arc::new(spool.map_or_else(Gate::default, Gate::before));
+    let inlet = spool.map(|spool| Inlet::new(Arc::clone(spool), Arc::clone(&gate)));
+    let prepare = |client: &AsyncClient| {
+        if let Some(inlet) = inlet {
+            inlet.install(client);
+        }
+    };
     let client = match timeout_at(deadline, Client::start(make, prepare)).await {
         Ok(client) => client.map_err(ConnectError::Unreachable)?,
         Err(_) => {
@@ -131,9 +141,9 @@ async fn open(
     let options = connect_options(settings, role, deadline);
     let relay = async {
         let (local, _) = listener.accept().await?;
-        Relay::start(local.into_std()?, broker.into_std()?)
+        Relay::start(local.into_std()?, broker.into_std()?, gate)
     };
-    let answer = client.ask(deadline, move |client| client.connect(options));
+    let answer = client.connect(deadline, options);
     let (relay, answer) = tokio::join!(timeout_at(deadline, relay), answer);
     match (relay, answer) {
         (Ok(Ok(relay)), Ok(answer)) => Ok(connected(client, relay, &answer)),
@@ -233,7 +243,7 @@ mod tests {
         let settings = MqttSettings { hosts: vec![host.clone(), host], ..MqttSettings::default() };
         let role = Role { client_id: "nobody".to_owned(), clean: true };
         let deadline = Instant::now() + Duration::from_secs(5);
-        let outcome = connect(&settings, &role, deadline, |_: &AsyncClient| {}).await;
+        let outcome = connect(&settings, &role, deadline, None).await;
         let Err(ConnectError::Unreachable(text)) = outcome else { panic!("connected") };
         assert_eq!(text.matches(&free.to_string()).count(), 2, "{text}");
     }

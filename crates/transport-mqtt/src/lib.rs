@@ -37,6 +37,7 @@ mod transport;
 mod publisher;
 mod writer;
 
+mod inlet;
 mod link;
 mod reader;
 mod spool;

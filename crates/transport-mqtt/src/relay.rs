@@ -3,18 +3,21 @@
 //! When writing a message fails, paho frees it twice and the process ends (Eclipse Paho C 1.3.16, its issues 1621 and
 //! 1622). So it talks to a socket on this machine whose other end reads whatever it writes for as long as paho keeps it
 //! open; that the broker is gone, paho learns by reading. Names are looked up, and timeouts kept, on our side.
+//!
+//! It is also where the broker is held back: a callback of paho that waited would hold up every client in the process.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::client::{Gone, wait_for_end};
+use crate::client::Gone;
+use crate::spool::Spool;
 
 /// For a broker that takes nothing.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,46 +28,101 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// Two threads that end when paho closes its socket.
 pub(crate) struct Relay {
     local: TcpStream,
-    stopping: Arc<AtomicBool>,
+    gate: Arc<Gate>,
     closed: Gone,
+}
+
+/// Whether what the broker says is passed on.
+#[derive(Default)]
+pub(crate) struct Gate {
+    /// Where there is one, nothing is passed on while it is full.
+    spool: Option<Arc<Spool>>,
+    /// Nothing is passed on any more.
+    ended: AtomicBool,
+    /// Neither way.
+    cut: AtomicBool,
+    broker: OnceLock<TcpStream>,
+}
+
+impl Gate {
+    pub(crate) fn before(spool: &Arc<Spool>) -> Self {
+        Self { spool: Some(Arc::clone(spool)), ..Self::default() }
+    }
+
+    /// Ends the connection to the broker at once. Nothing that paho has not written yet reaches it, so a message that
+    /// a callback has in hand when it calls this is not acknowledged.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        self.end();
+        if let Some(broker) = self.broker.get() {
+            // An error means that the broker has ended it already.
+            broker.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    pub(crate) fn was_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        if let Some(spool) = &self.spool {
+            spool.wake();
+        }
+    }
+
+    /// Waits for room; whether to pass on what there is.
+    fn pass(&self) -> bool {
+        if let Some(spool) = &self.spool {
+            spool.wait_for_room(&self.ended);
+        }
+        !self.ended.load(Ordering::SeqCst)
+    }
 }
 
 impl Relay {
     /// `local` is the accepted end of paho's connection.
-    pub(crate) fn start(local: TcpStream, broker: TcpStream) -> io::Result<Self> {
+    pub(crate) fn start(local: TcpStream, broker: TcpStream, gate: Arc<Gate>) -> io::Result<Self> {
         for stream in [&local, &broker] {
             stream.set_nonblocking(false)?;
             stream.set_nodelay(true)?;
         }
         broker.set_write_timeout(Some(WRITE_TIMEOUT))?;
-        let stopping = Arc::new(AtomicBool::new(false));
+        let clone = broker.try_clone()?;
+        gate.broker.get_or_init(|| clone);
         let (closing, closed) = watch::channel(());
         let (ending, ended) = mpsc::channel::<()>();
-        let (from, to, flag) = (broker.try_clone()?, local.try_clone()?, Arc::clone(&stopping));
+        let (from, to, open) = (broker.try_clone()?, local.try_clone()?, Arc::clone(&gate));
         spawn("mqtt-relay-in", move || {
             // Dropped at the end, which is what the other thread waits for.
             let _ending = ending;
-            inward(&from, &to, &flag);
+            inward(&from, &to, &open);
         })?;
-        let from = local.try_clone()?;
+        let (from, open) = (local.try_clone()?, Arc::clone(&gate));
         spawn("mqtt-relay-out", move || {
+            // Dropped at the end, which is what `closed` waits for.
+            let _closing = closing;
             outward(&from, &broker);
-            drop(closing);
+            open.end();
             // What paho wrote last arrives only if the broker reads it before we close.
             broker.shutdown(Shutdown::Write).ok();
             ended.recv_timeout(LINGER).ok();
             broker.shutdown(Shutdown::Both).ok();
         })?;
-        Ok(Self { local, stopping, closed })
+        Ok(Self { local, gate, closed })
     }
 
-    /// Lets paho finish with what it has, as if the broker had ended the connection, and waits for that. Whatever the
-    /// broker sends from now on is not acknowledged, and everything that was is told to the broker.
-    pub(crate) async fn stop(&self, at_most: Duration) {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// Lets paho finish with what it has, as if the broker had ended the connection. Whatever the broker sends from now
+    /// on is not acknowledged, and everything that was is told to the broker before the connection is closed.
+    pub(crate) fn stop(&self) {
+        self.gate.end();
         // An error means that paho has closed it already.
         self.local.shutdown(Shutdown::Write).ok();
-        wait_for_end(self.closed.clone(), at_most).await;
+    }
+
+    /// Resolves when the connection to the broker is closed.
+    pub(crate) fn closed(&self) -> Gone {
+        self.closed.clone()
     }
 }
 
@@ -73,10 +131,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Until the broker ends the connection. What cannot be passed on is dropped.
-fn inward(mut broker: &TcpStream, mut local: &TcpStream, stopping: &AtomicBool) {
+fn inward(mut broker: &TcpStream, mut local: &TcpStream, gate: &Gate) {
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Ok(count @ 1..) = broker.read(&mut buffer) {
-        if !stopping.load(Ordering::Relaxed) {
+        if gate.pass() {
             local.write_all(&buffer[..count]).ok();
         }
     }
@@ -114,7 +172,7 @@ mod tests {
     fn relayed() -> (TcpStream, TcpStream, Relay) {
         let (paho, local) = pair();
         let (ours, broker) = pair();
-        (paho, broker, Relay::start(local, ours).unwrap())
+        (paho, broker, Relay::start(local, ours, Arc::default()).unwrap())
     }
 
     fn read(mut stream: &TcpStream, count: usize) -> Vec<u8> {
@@ -151,22 +209,30 @@ mod tests {
         assert_eq!((&broker).read(&mut [0]).unwrap(), 0);
     }
 
-    #[tokio::test]
-    async fn when_stopped_nothing_more_comes_in_and_everything_goes_out() {
+    #[test]
+    fn after_a_cut_nothing_reaches_the_broker() {
         let (mut paho, mut broker, relay) = relayed();
-        let stopping = tokio::spawn(async move { relay.stop(Duration::from_secs(10)).await });
-        let (paho, broker) = tokio::task::spawn_blocking(move || {
-            assert_eq!(paho.read(&mut [0]).unwrap(), 0);
-            broker.write_all(b"too late").unwrap();
-            paho.write_all(b"acknowledged").unwrap();
-            assert_eq!(read(&broker, 12), b"acknowledged");
-            (paho, broker)
-        })
-        .await
-        .unwrap();
-        assert!(!stopping.is_finished());
+        relay.gate.cut();
+        paho.write_all(b"an acknowledgement").unwrap();
+        assert_eq!(broker.read(&mut [0]).unwrap(), 0);
+        assert_eq!(paho.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn when_stopped_nothing_more_comes_in_and_everything_goes_out_before_it_is_closed() {
+        let (mut paho, mut broker, relay) = relayed();
+        relay.stop();
+        assert_eq!(paho.read(&mut [0]).unwrap(), 0);
+        broker.write_all(b"too late").unwrap();
+        paho.write_all(b"acknowledged").unwrap();
+        assert_eq!(read(&broker, 12), b"acknowledged");
         drop(paho);
-        stopping.await.unwrap();
+        assert_eq!(broker.read(&mut [0]).unwrap(), 0);
+        assert!(relay.closed().has_changed().is_ok(), "the broker has not closed its side");
         drop(broker);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while relay.closed().has_changed().is_ok() {
+            assert!(std::time::Instant::now() < deadline);
+        }
     }
 }

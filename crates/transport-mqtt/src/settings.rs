@@ -21,8 +21,7 @@ pub struct MqttSettings {
     /// Their password.
     pub password: Option<Password>,
     /// Names the session at the broker: nobody else may use it at the same time, and it must stay the same for messages
-    /// to be kept while nobody is connected. Publishers connect as `<client_id>-out-<random>`, since any number of
-    /// workers may publish.
+    /// to be kept while nobody is connected. Publishers connect as `<client_id>-out-<random>`, since any number of workers may publish.
     pub client_id: String,
     /// 4 for MQTT 3.1.1, 5 for MQTT 5. Only MQTT 5 tells of a publish that was refused.
     pub protocol_version: u8,

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use paho_mqtt::AsyncClient;
 use postroad_transport::{ConnectError, Kept, Transport};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -20,7 +19,7 @@ use crate::subscriber::Source;
 use crate::{MqttPublisher, MqttSettings, MqttSubscriber, SettingsError};
 
 /// For the connection before, so that its messages are not fetched twice.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Connects to an MQTT broker, and owns the spool, which it opens for its first subscriber.
 ///
@@ -80,6 +79,9 @@ impl MqttTransport {
     }
 
     async fn link(&self, spool: &Arc<Spool>, deadline: Instant) -> Result<Link, ConnectError> {
+        if spool.is_full() {
+            return Err(ConnectError::Topology("the spool is full".to_owned()));
+        }
         let link = Link::open(&self.settings, spool, deadline).await?;
         let client_id = &self.settings.client_id;
         if self.settings.clean_session {
@@ -120,13 +122,14 @@ impl Transport for MqttTransport {
         let deadline = Instant::now() + self.settings.connect_timeout;
         // Nothing is to be sent again behind our back, so the broker need not remember anything.
         let role = Role { client_id: self.settings.publisher_id(), clean: true };
-        let connected = connect(&self.settings, &role, deadline, |_: &AsyncClient| {}).await?;
+        let connected = connect(&self.settings, &role, deadline, None).await?;
         info!("connected for publishing");
         Ok(MqttPublisher::start(connected, &self.settings))
     }
 
-    /// Where the broker cannot be reached and the spool is not empty, this is `Ok` all the same: the subscriber hands
-    /// out what there is and ends when the spool is empty, or after ten seconds, to try for a connection again.
+    /// Where the broker cannot be reached, or the spool is full, and the spool is not empty, this is `Ok` all the same:
+    /// the subscriber hands out what there is and ends when the spool is empty, or after ten seconds, to try for a
+    /// connection again.
     async fn connect_subscriber(&self) -> Result<MqttSubscriber, ConnectError> {
         let deadline = Instant::now() + self.settings.connect_timeout;
         let mut previous = self.inbound.lock().await;
@@ -138,12 +141,14 @@ impl Transport for MqttTransport {
                 *previous = Previous { link: Arc::downgrade(&link), gone: Some(link.gone()) };
                 Source::link(link)
             }
-            Err(error) if spool.depth().messages > 0 => {
+            Err(error) => {
                 let messages = spool.depth().messages;
+                if messages == 0 {
+                    return Err(error);
+                }
                 warn!(messages, %error, "no connection, taking what is in the spool");
                 Source::spool(error.to_string())
             }
-            Err(error) => return Err(error),
         };
         Ok(MqttSubscriber::new(spool, source, self.settings.prefetch))
     }

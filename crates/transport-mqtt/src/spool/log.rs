@@ -2,6 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -74,16 +75,17 @@ impl Log {
         })
     }
 
-    /// At most so many records and, from the second on, bytes, from number `from` on.
+    /// At most so many records and, from the second on, bytes, of these numbers.
     pub(super) fn read(
         &self,
-        from: u64,
+        numbers: Range<u64>,
         most: usize,
         most_bytes: usize,
     ) -> Result<Vec<(u64, fjall::Slice)>, LogError> {
         self.with(|store| {
+            let range = numbers.start.to_be_bytes()..numbers.end.to_be_bytes();
             let (mut found, mut bytes) = (Vec::new(), 0);
-            for entry in store.records.range(from.to_be_bytes()..).take(most) {
+            for entry in store.records.range(range).take(most) {
                 let (key, record) = entry.into_inner()?;
                 bytes += record.len();
                 if bytes > most_bytes && !found.is_empty() {

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use postroad_transport::MqttFlags;
 use tokio::sync::watch;
@@ -19,8 +18,6 @@ use crate::settings::MqttSettings;
 
 pub(crate) use self::record::Record;
 
-/// Between two tries to write to a disk that does not take it.
-const RETRY: Duration = Duration::from_millis(500);
 /// How much is read at once, unless one message alone is larger.
 const READ_BYTES: usize = 8 << 20;
 
@@ -41,12 +38,14 @@ pub(crate) struct Spool {
     /// Held through an append, so that messages become visible in order.
     appending: Mutex<()>,
     held: Mutex<Held>,
-    /// Told when something was removed, or somebody stops waiting.
+    /// Told when something was removed, or a wait has ended.
     room: Condvar,
     /// The number that the next message gets; everything below has been appended.
     end: watch::Sender<u64>,
     /// Everything below was handed out before.
     handed_out: AtomicU64,
+    /// Whether the last append failed.
+    failing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -99,66 +98,62 @@ impl Spool {
             end: watch::Sender::new(end),
             // Whether the earlier run handed them out is not known.
             handed_out: AtomicU64::new(end),
+            failing: AtomicBool::new(false),
         })
     }
 
-    /// Returns when the message is in the spool, however long that takes: while the spool is full or the disk does
-    /// not take it, this waits.
-    ///
-    /// Where `closing` is set, and [`Spool::wake`] called, a message goes in although the spool is full: whoever has
-    /// it in hand cannot give it back.
-    pub(crate) fn append(&self, flags: MqttFlags, topic: &str, body: &[u8], closing: &AtomicBool) {
-        let size = record::size(topic, body);
-        self.wait_for_room(size, closing);
+    /// `Ok`: the message is in the spool. This never waits for room, see [`Spool::wait_for_room`].
+    pub(crate) fn append(
+        &self,
+        flags: MqttFlags,
+        topic: &str,
+        body: &[u8],
+    ) -> Result<(), LogError> {
         let bytes = record::encode(Uuid::now_v7(), flags, topic, body);
         let turn = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
         let number = *self.end.borrow();
-        self.write(number, &bytes);
+        self.told(self.log.append(number, &bytes))?;
         let mut held = self.held();
         held.depth.messages += 1;
-        held.depth.bytes += size;
+        held.depth.bytes += bytes.len() as u64;
         drop(held);
         self.end.send_replace(number + 1);
         drop(turn);
+        Ok(())
     }
 
-    fn wait_for_room(&self, size: u64, closing: &AtomicBool) {
-        // A message that is larger than the whole spool goes in alone.
-        let full = |held: &mut Held| {
-            held.depth.messages > 0
-                && held.depth.bytes + size > self.max_bytes
-                && !closing.load(Ordering::Relaxed)
-        };
+    /// Says once that writing fails, and once that it works again.
+    fn told(&self, written: Result<(), LogError>) -> Result<(), LogError> {
+        let failed_before = self.failing.swap(written.is_err(), Ordering::Relaxed);
+        let folder = self.folder.display();
+        match &written {
+            Err(error) if !failed_before => {
+                error!(%folder, %error, "cannot write to the spool, nothing is acknowledged until that works");
+            }
+            Ok(()) if failed_before => info!(%folder, "the spool takes messages again"),
+            Ok(()) | Err(_) => {}
+        }
+        written
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.held().depth.bytes >= self.max_bytes
+    }
+
+    /// Returns when there is room, or `ended` is set and [`Spool::wake`] was called.
+    pub(crate) fn wait_for_room(&self, ended: &AtomicBool) {
+        let full =
+            |held: &mut Held| held.depth.bytes >= self.max_bytes && !ended.load(Ordering::Relaxed);
         let mut held = self.held();
         if full(&mut held) {
-            warn!(
-                messages = held.depth.messages,
-                bytes = held.depth.bytes,
-                "the spool is full, the broker is held back"
-            );
+            let SpoolDepth { messages, bytes } = held.depth;
+            warn!(messages, bytes, "the spool is full, the broker is held back");
             held = self.room.wait_while(held, full).unwrap_or_else(PoisonError::into_inner);
         }
         drop(held);
     }
 
-    /// The same record under the same number, as often as it takes.
-    fn write(&self, number: u64, bytes: &[u8]) {
-        let mut failed = false;
-        while let Err(error) = self.log.append(number, bytes) {
-            if !failed {
-                error!(folder = %self.folder.display(), %error, "cannot write to the spool, nothing is acknowledged until that works");
-                failed = true;
-            }
-            std::thread::sleep(RETRY);
-            // An error shows again at the next try.
-            self.log.mend().ok();
-        }
-        if failed {
-            info!(folder = %self.folder.display(), "the spool takes messages again");
-        }
-    }
-
-    /// Makes waiting appends look at their `closing` again.
+    /// Makes whoever waits for room look again whether that has ended.
     pub(crate) fn wake(&self) {
         let held = self.held();
         self.room.notify_all();
@@ -167,7 +162,9 @@ impl Spool {
 
     /// At most so many messages, in order, from number `from` on.
     pub(crate) fn read(&self, from: u64, most: usize) -> Result<Vec<Spooled>, LogError> {
-        let found = self.log.read(from, most, READ_BYTES)?;
+        // What is being appended is not counted yet.
+        let end = *self.end.borrow();
+        let found = self.log.read(from..end, most, READ_BYTES)?;
         let spooled = found.into_iter().map(|(number, bytes)| Spooled {
             place: Place { number, size: bytes.len() as u64 },
             record: record::decode(&bytes).unwrap_or_else(|| {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -28,7 +29,11 @@ fn open(settings: &MqttSettings) -> Spool {
 }
 
 fn append(spool: &Spool, body: &str) {
-    spool.append(MqttFlags::default(), "t", body.as_bytes(), &AtomicBool::new(false));
+    spool.append(MqttFlags::default(), "t", body.as_bytes()).unwrap();
+}
+
+fn size(body: &str) -> u64 {
+    record::encode(Uuid::nil(), MqttFlags::default(), "t", body.as_bytes()).len() as u64
 }
 
 fn bodies(spool: &Spool) -> Vec<String> {
@@ -90,44 +95,45 @@ fn removing_twice_counts_once() {
     let two = places(&spool, 2);
     spool.remove(&two).unwrap();
     spool.remove(&two).unwrap();
-    assert_eq!(spool.depth(), SpoolDepth { messages: 1, bytes: record::size("t", b"ccc") });
+    assert_eq!(spool.depth(), SpoolDepth { messages: 1, bytes: size("ccc") });
     spool.remove(&places(&spool, 2)).unwrap();
     assert_eq!(spool.depth(), SpoolDepth::default());
 }
 
 #[test]
-fn a_full_spool_waits_until_something_is_removed() {
+fn a_full_spool_is_waited_for_until_something_is_removed() {
     let folder = TempDir::new().unwrap();
-    let spool_max_bytes = 2 * record::size("t", b"a");
+    let spool_max_bytes = 2 * size("a");
     let spool = Arc::new(open(&MqttSettings { spool_max_bytes, ..settings(&folder) }));
     append(&spool, "a");
+    spool.wait_for_room(&AtomicBool::new(false));
     append(&spool, "b");
-    let (done, appended) = mpsc::channel();
+    assert!(spool.is_full());
+    let (done, waited) = mpsc::channel();
     let waiting = Arc::clone(&spool);
     thread::spawn(move || {
-        append(&waiting, "c");
+        waiting.wait_for_room(&AtomicBool::new(false));
         done.send(()).unwrap();
     });
-    assert!(appended.recv_timeout(Duration::from_millis(200)).is_err(), "there was no room");
+    assert!(waited.recv_timeout(Duration::from_millis(200)).is_err(), "there was no room");
     spool.remove(&places(&spool, 1)).unwrap();
-    appended.recv_timeout(SOON).unwrap();
-    assert_eq!(bodies(&spool), ["b", "c"]);
+    waited.recv_timeout(SOON).unwrap();
+    assert!(!spool.is_full());
 }
 
 #[test]
-fn whoever_is_closing_puts_what_it_has_in_hand_into_a_full_spool() {
+fn waiting_for_room_can_be_ended() {
     let folder = TempDir::new().unwrap();
     let spool = Arc::new(open(&MqttSettings { spool_max_bytes: 1, ..settings(&folder) }));
-    append(&spool, "larger than the whole spool, and alone");
-    let closing = Arc::new(AtomicBool::new(false));
-    let (waiting, flag) = (Arc::clone(&spool), Arc::clone(&closing));
-    let append = thread::spawn(move || waiting.append(MqttFlags::default(), "t", b"b", &flag));
+    append(&spool, "a");
+    let ended = Arc::new(AtomicBool::new(false));
+    let (waiting, flag) = (Arc::clone(&spool), Arc::clone(&ended));
+    let wait = thread::spawn(move || waiting.wait_for_room(&flag));
     thread::sleep(Duration::from_millis(100));
-    assert!(!append.is_finished());
-    closing.store(true, Ordering::Relaxed);
+    assert!(!wait.is_finished());
+    ended.store(true, Ordering::Relaxed);
     spool.wake();
-    append.join().unwrap();
-    assert_eq!(spool.depth().messages, 2);
+    wait.join().unwrap();
 }
 
 #[test]

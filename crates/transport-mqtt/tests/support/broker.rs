@@ -18,25 +18,30 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
+    /// Open to everybody, with what it has accepted on disk.
     pub(crate) fn start() -> Self {
-        Self::with("allow_anonymous true")
+        let folder = TempDir::new().unwrap();
+        let place = folder.path().display();
+        let lines = format!(
+            "allow_anonymous true\npersistence true\npersistence_location {place}/\n\
+             autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n\
+             max_inflight_messages 100"
+        );
+        Self::in_folder(folder, &lines)
     }
 
-    /// With more lines in its configuration.
+    /// With these lines in its configuration, and nothing on disk.
     pub(crate) fn with(lines: &str) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::in_folder(TempDir::new().unwrap(), lines)
+    }
+
+    fn in_folder(folder: TempDir, lines: &str) -> Self {
         let address = free_port();
-        let place = folder.path().display();
         // Otherwise it becomes a user who may not write here.
         let root = fs::read_to_string("/proc/self/status")
             .is_ok_and(|status| status.contains("Uid:\t0\t"));
         let user = if root { "user root\n" } else { "" };
-        let config = format!(
-            "listener {} 127.0.0.1\npersistence true\npersistence_location {place}/\n\
-             autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n\
-             max_inflight_messages 100\n{user}{lines}\n",
-            address.port()
-        );
+        let config = format!("listener {} 127.0.0.1\n{user}{lines}\n", address.port());
         fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
         let mut broker = Self { address, folder, child: None };
         broker.run();

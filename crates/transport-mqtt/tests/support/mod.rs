@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 pub(crate) mod broker;
 pub(crate) mod prefixed;
+pub(crate) mod raw;
 
 use prefixed::Prefixed;
 

@@ -52,6 +52,11 @@ impl Proxy {
         self.mode.send_modify(|mode| (mode.hold_requests, mode.hold_replies) = (on, on));
     }
 
+    /// Whether to hold back what the client says only: it gets every answer, and none of its requests arrive.
+    pub fn hold_requests(&self, on: bool) {
+        self.mode.send_modify(|mode| mode.hold_requests = on);
+    }
+
     /// Whether to hold back what the server says only: it gets every request, and no answer arrives.
     pub fn hold_replies(&self, on: bool) {
         self.mode.send_modify(|mode| mode.hold_replies = on);
@@ -100,8 +105,13 @@ async fn serve(
         };
         tokio::select! {
             () = cut => true,
-            _ = forward(from_client, to_server, requests, |mode| mode.hold_requests) => false,
-            _ = forward(from_server, to_client, replies, |mode| mode.hold_replies) => false,
+            // An error of either ends both; where one side has only ended what it says, the other may still speak.
+            _ = async {
+                tokio::try_join!(
+                    forward(from_client, to_server, requests, |mode| mode.hold_requests),
+                    forward(from_server, to_client, replies, |mode| mode.hold_replies),
+                )
+            } => false,
         }
     };
     if severed {
@@ -110,7 +120,7 @@ async fn serve(
     }
 }
 
-/// Copies until either side ends.
+/// Copies until what comes has ended, and passes the end on.
 async fn forward(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -121,7 +131,7 @@ async fn forward(
     loop {
         let count = from.read(&mut buffer).await?;
         if mode.wait_for(|mode| !held(mode)).await.is_err() || count == 0 {
-            return Ok(());
+            return to.shutdown().await;
         }
         to.write_all(&buffer[..count]).await?;
     }
