@@ -20,7 +20,7 @@ use crate::context::{Context, jittered};
 use crate::link::{self, Link};
 use crate::{Claim, Codec, OutboxStore, Outcome, Settlement};
 
-/// One publishes while the next claims or settles; a third brought nothing.
+/// One publishes while the other claims or settles.
 const LANES: u64 = 2;
 /// Payload bytes to aim for in one claim.
 const CLAIM_BYTES: usize = 8 << 20;
