@@ -29,12 +29,8 @@ impl Running {
     /// Hands the servers' URLs to a program.
     pub(crate) fn tell<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         match self {
-            Self::Docker(compose) => {
-                command.envs(compose.urls().map(|(kind, url)| (kind.variable(), url)))
-            }
-            Self::Local(servers) => {
-                command.envs(servers.urls().map(|(kind, url)| (kind.variable(), url)))
-            }
+            Self::Docker(compose) => command.envs(compose.urls()),
+            Self::Local(servers) => command.envs(servers.urls()),
             Self::Given => command,
         }
     }
@@ -60,8 +56,12 @@ impl Brokers {
 }
 
 fn check_given(kinds: &[Kind], is_set: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-    let missing: Vec<_> =
-        kinds.iter().map(|kind| kind.variable()).filter(|name| !is_set(name)).collect();
+    let missing: Vec<_> = kinds
+        .iter()
+        .flat_map(|kind| kind.variables())
+        .filter(|name| !is_set(name))
+        .copied()
+        .collect();
     if !missing.is_empty() {
         bail!(
             "`--brokers given` takes the servers' URLs from the environment; not set: {}",
@@ -81,7 +81,10 @@ mod tests {
         let error =
             check_given(&kinds, |name| name == "POSTROAD_TEST_AMQP_URL").unwrap_err().to_string();
         assert!(
-            error.ends_with("not set: POSTROAD_TEST_POSTGRES_URL, POSTROAD_TEST_MQTT_URL"),
+            error.ends_with(
+                "not set: POSTROAD_TEST_RABBITMQ_MQTT_URL, POSTROAD_TEST_POSTGRES_URL, \
+                 POSTROAD_TEST_MQTT_URL"
+            ),
             "{error}"
         );
     }

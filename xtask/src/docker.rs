@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 
 use crate::process::{self, Ask, Process};
 use crate::say::say;
-use crate::servers::{Kind, wait_until_ready};
+use crate::servers::{Kind, Ports, wait_until_ready};
 use crate::{find, ports};
 
 /// An engine that takes longer to say what it is does not answer.
@@ -47,7 +47,7 @@ pub(crate) struct Compose {
     words: &'static [&'static str],
     project: String,
     password: String,
-    services: Vec<(Kind, u16)>,
+    services: Vec<(Kind, Ports)>,
 }
 
 impl Compose {
@@ -56,7 +56,7 @@ impl Compose {
         let words = compose().context("no Docker engine with Compose answers")?;
         let mut services = Vec::new();
         for kind in kinds {
-            services.push((*kind, ports::free()?));
+            services.push((*kind, Ports::free()?));
         }
         let text = |length| (0..length).map(|_| fastrand::lowercase()).collect::<String>();
         let ours = Self {
@@ -69,10 +69,12 @@ impl Compose {
         Ok(ours)
     }
 
-    pub(crate) fn urls(&self) -> impl Iterator<Item = (Kind, String)> {
-        self.services
-            .iter()
-            .map(|(kind, port)| (*kind, kind.url(*port, user(*kind), &self.password)))
+    /// Environment variables and the URLs they take to the tests.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.services.iter().flat_map(|(kind, ports)| {
+            let urls = kind.urls(*ports, user(*kind), &self.password);
+            kind.variables().iter().copied().zip(urls)
+        })
     }
 
     fn up(&self) -> anyhow::Result<()> {
@@ -82,7 +84,7 @@ impl Compose {
         up.args(self.services.iter().map(|(kind, _)| service(*kind)));
         process::run(&mut up)
             .context("Compose did not start the containers; `--brokers local` does without it")?;
-        for (kind, port) in &self.services {
+        for (kind, Ports { main: port, .. }) in &self.services {
             let ready =
                 wait_until_ready(kind.protocol(), ports::loopback(*port), || self.check(*kind));
             if let Err(error) = ready {
@@ -119,13 +121,11 @@ impl Compose {
             .args(words)
             .env("POSTROAD_PASSWORD", &self.password);
         for kind in [Kind::Rabbitmq, Kind::Postgres, Kind::Mosquitto, Kind::Mariadb] {
-            let port = self
-                .services
-                .iter()
-                .find(|(started, _)| *started == kind)
-                .map_or(0, |(_, port)| *port);
-            command
-                .env(format!("POSTROAD_{}_PORT", service(kind).to_uppercase()), port.to_string());
+            let ports = self.services.iter().find(|(started, _)| *started == kind);
+            let (main, mqtt) = ports.map_or((0, 0), |(_, ports)| (ports.main, ports.mqtt));
+            let name = format!("POSTROAD_{}", service(kind).to_uppercase());
+            command.env(format!("{name}_PORT"), main.to_string());
+            command.env(format!("{name}_MQTT_PORT"), mqtt.to_string());
         }
         // Published, but of no use to a test: Docker chooses the port.
         command.env("POSTROAD_RABBITMQ_MANAGEMENT_PORT", "0");

@@ -41,8 +41,8 @@ pub(crate) fn test(yes: bool, options: &ItestOptions) -> anyhow::Result<ExitCode
 pub(crate) fn servers(kinds: &[Kind]) -> anyhow::Result<ExitCode> {
     interrupt::catch()?;
     let mut servers = Servers::start(if kinds.is_empty() { &NEEDED } else { kinds })?;
-    for (kind, url) in servers.urls() {
-        writeln!(io::stdout(), "export {}='{url}'", kind.variable())?;
+    for (variable, url) in servers.urls() {
+        writeln!(io::stdout(), "export {variable}='{url}'")?;
     }
     say("Ctrl-C stops them");
     while interrupt::check().is_ok() {

@@ -39,6 +39,11 @@ fn row(found: Found<'_>, message: &Message<'_>, settings: &Settings) -> Row {
         correlation_id: found.envelope.id("correlationID"),
         is_told_by_content: message.retain || found.event_type == BATCH_TYPE,
     };
+    // An event may come once more in another envelope.
+    let content = match &found.own_id {
+        Some(_) => Sha256::digest(stored::data(&found)),
+        None => fingerprint,
+    };
     let default_source =
         if found.is_edgex() { &settings.edgex_source } else { &settings.mqtt_source };
     Row {
@@ -54,7 +59,7 @@ fn row(found: Found<'_>, message: &Message<'_>, settings: &Settings) -> Row {
         source_service: source(found.source, default_source),
         parent_request_id: None,
         chain_depth: 0,
-        fingerprint: fingerprint.into(),
+        fingerprint: content.into(),
         properties: stored::properties(message),
     }
 }

@@ -82,7 +82,8 @@ pub struct Row {
     pub payload: String,
     /// JSON text: `{"extra": {..}}` with the fields of an envelope that have no other place, if there are any.
     pub headers: Option<String>,
-    /// SHA-256 of the message's bytes; of an `interservice.envelope.v1` that of `payload`. Otherwise `payload` holds the
+    /// SHA-256 of the message's bytes; of what has an id of its own, an event or a notification, that of `data`, so that it is
+    /// the same in another envelope; of an `interservice.envelope.v1` that of `payload`. Otherwise `payload` holds the
     /// flags, so two deliveries of one message, one live and one retained, differ in it and agree in this.
     pub fingerprint: [u8; 32],
     /// JSON text: `{"headers": {}, "properties": {"qos", "retain", "dup"}}`, to be kept beside the bytes.

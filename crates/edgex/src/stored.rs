@@ -18,6 +18,14 @@ pub(crate) fn payload(found: &Found<'_>, message: &Message<'_>) -> String {
     json::into_text(out)
 }
 
+/// What `data` holds, which is what tells an event from another of the same id: it may come once more in an envelope with
+/// another correlation id.
+pub(crate) fn data(found: &Found<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    found.data.write(&mut out);
+    out
+}
+
 /// `{"extra": {..}}`, with the fields of the envelope that EdgeX does not know.
 pub(crate) fn headers(found: &Found<'_>) -> Option<String> {
     let extra = &found.envelope.extra;

@@ -398,6 +398,29 @@ mod anything_else {
     }
 
     #[test]
+    fn an_event_in_another_envelope_is_the_same_and_another_event_of_its_id_is_not() {
+        let row = |correlation: &str, origin: u64| {
+            let event = json!({"apiVersion": "v3", "id": "e-1", "deviceName": "d", "profileName": "p",
+                "sourceName": "s", "origin": origin, "readings": []});
+            let payload = json!({"apiVersion": "v3", "correlationID": correlation, "contentType": "application/json",
+                "payload": {"apiVersion": "v3", "event": event}});
+            let payload = payload.to_string().into_bytes();
+            let topic = "edgex/events/device/device-x/p/d/s";
+            match decode(
+                &Message { topic, payload: &payload, ..Message::default() },
+                &Settings::default(),
+            ) {
+                Decoded::Row(row) => (row.message_id, row.fingerprint),
+                Decoded::Malformed(kept) => panic!("{}", kept.detail),
+            }
+        };
+        assert_eq!(row("c-1", 7), row("c-2", 7));
+        let ((id, fingerprint), (same_id, other)) = (row("c-1", 7), row("c-1", 8));
+        assert_eq!(id, same_id);
+        assert_ne!(fingerprint, other);
+    }
+
+    #[test]
     fn live_and_retained_copies_agree_in_their_fingerprint() {
         let message = Message { topic: "t", payload: b"1", ..Message::default() };
         let rows = [message, Message { retain: true, ..message }].map(|message| {

@@ -148,7 +148,7 @@ async fn open(
     match (relay, answer) {
         (Ok(Ok(relay)), Ok(answer)) => Ok(connected(client, relay, &answer)),
         (Ok(Err(error)), _) => Err(unreachable(error)),
-        (_, Err(error)) => Err(why(&error)),
+        (_, Err(error)) => Err(why(&error, settings.is_v5())),
         (Err(_), Ok(_)) => Err(ConnectError::Unreachable("no answer in time".to_owned())),
     }
 }
@@ -197,7 +197,7 @@ fn session_properties(settings: &MqttSettings, clean: bool) -> Properties {
     properties
 }
 
-fn why(error: &Error) -> ConnectError {
+fn why(error: &Error, is_v5: bool) -> ConnectError {
     const LOGIN: &str = "is the user name or password right?";
     const VERSION: &str = "the broker does not speak this `protocol_version`";
     let rejected = |text: &dyn std::fmt::Display, hint: &str| {
@@ -227,6 +227,11 @@ fn why(error: &Error) -> ConnectError {
             _ => rejected(code, ""),
         },
         Error::Timeout => ConnectError::Unreachable("no answer in time".to_owned()),
+        // What a broker of MQTT 3.1.1 answers to MQTT 5 is no answer to Paho; one that is just being stopped does the same.
+        other if is_v5 => ConnectError::Unreachable(format!(
+            "the connection ended before the broker took it ({other}); a broker that speaks only MQTT 3.1.1 needs \
+             `protocol_version = 4`"
+        )),
         other => ConnectError::Unreachable(other.to_string()),
     }
 }

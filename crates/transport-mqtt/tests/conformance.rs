@@ -1,4 +1,4 @@
-//! MQTT by paho keeps the promises of a transport that need no queues.
+//! MQTT by paho keeps the promises of a transport that need no queues, at Mosquitto and at RabbitMQ's MQTT plugin.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -26,6 +26,20 @@ mod v5 {
 
     postroad_transport::pubsub_conformance! {
         #[ignore = "needs Mosquitto: run `cargo xtask itest`"]
+        place
+    }
+}
+
+/// RabbitMQ 3.10 speaks no newer MQTT, and no QoS above 1.
+mod rabbitmq {
+    use crate::support::Place;
+
+    async fn place() -> Place {
+        Place::at_rabbitmq(|_| {}).await
+    }
+
+    postroad_transport::pubsub_conformance! {
+        #[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
         place
     }
 }

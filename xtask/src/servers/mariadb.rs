@@ -23,7 +23,11 @@ pub(super) fn spawn(site: &Site) -> anyhow::Result<Vec<Process>> {
 
     let users = site.write("users.sql", &users(site))?;
     let mut server = site.command(program().context("MariaDB is not installed")?)?;
-    server.args(["--no-defaults", "--bind-address=127.0.0.1", &format!("--port={}", site.port)]);
+    server.args([
+        "--no-defaults",
+        "--bind-address=127.0.0.1",
+        &format!("--port={}", site.ports.main),
+    ]);
     server.arg(setting("datadir", &data)).arg(setting("init-file", &users));
     server.arg(setting("socket", &site.path("socket"))).arg(setting("pid-file", &site.path("pid")));
     Ok(vec![Process::spawn(&mut server, Ask::Terminate)?])

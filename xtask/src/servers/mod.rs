@@ -19,10 +19,10 @@ use clap::ValueEnum;
 use tempfile::TempDir;
 
 use crate::handshake::Protocol;
-use crate::interrupt;
 use crate::process::Process;
 use crate::say::say;
 use crate::servers::site::Site;
+use crate::{interrupt, ports};
 
 /// The servers that some test needs; what `setup` installs.
 pub(crate) const NEEDED: [Kind; 3] = [Kind::Rabbitmq, Kind::Postgres, Kind::Mosquitto];
@@ -42,13 +42,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The environment variable that takes its URL to the tests.
-    pub(crate) fn variable(self) -> &'static str {
+    /// The environment variables that take its URLs to the tests.
+    pub(crate) fn variables(self) -> &'static [&'static str] {
         match self {
-            Self::Rabbitmq => "POSTROAD_TEST_AMQP_URL",
-            Self::Postgres => "POSTROAD_TEST_POSTGRES_URL",
-            Self::Mosquitto => "POSTROAD_TEST_MQTT_URL",
-            Self::Mariadb => "POSTROAD_TEST_MARIADB_URL",
+            Self::Rabbitmq => &["POSTROAD_TEST_AMQP_URL", "POSTROAD_TEST_RABBITMQ_MQTT_URL"],
+            Self::Postgres => &["POSTROAD_TEST_POSTGRES_URL"],
+            Self::Mosquitto => &["POSTROAD_TEST_MQTT_URL"],
+            Self::Mariadb => &["POSTROAD_TEST_MARIADB_URL"],
         }
     }
 
@@ -98,14 +98,33 @@ impl Kind {
         }
     }
 
-    /// The URL of a server of this kind on a loopback port. Its user may create what a test wants.
-    pub(crate) fn url(self, port: u16, user: &str, password: &str) -> String {
+    /// The URLs of a server of this kind, in the order of its variables. Its user may create what a test wants.
+    pub(crate) fn urls(self, ports: Ports, user: &str, password: &str) -> Vec<String> {
+        let Ports { main, mqtt } = ports;
+        let place = |port| format!("{user}:{password}@127.0.0.1:{port}");
         match self {
-            Self::Rabbitmq => format!("amqp://{user}:{password}@127.0.0.1:{port}/%2f"),
-            Self::Postgres => format!("postgres://{user}:{password}@127.0.0.1:{port}/postgres"),
-            Self::Mosquitto => format!("mqtt://127.0.0.1:{port}"),
-            Self::Mariadb => format!("mysql://{user}:{password}@127.0.0.1:{port}/postroad"),
+            Self::Rabbitmq => {
+                vec![format!("amqp://{}/%2f", place(main)), format!("mqtt://{}", place(mqtt))]
+            }
+            Self::Postgres => vec![format!("postgres://{}/postgres", place(main))],
+            Self::Mosquitto => vec![format!("mqtt://127.0.0.1:{main}")],
+            Self::Mariadb => vec![format!("mysql://{}/postroad", place(main))],
         }
+    }
+}
+
+/// Where a server listens on the loopback interface.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    /// For the protocol of its kind.
+    pub(crate) main: u16,
+    /// For RabbitMQ's MQTT plugin; nobody else has one.
+    pub(crate) mqtt: u16,
+}
+
+impl Ports {
+    pub(crate) fn free() -> anyhow::Result<Self> {
+        Ok(Self { main: ports::free()?, mqtt: ports::free()? })
     }
 }
 
@@ -149,8 +168,11 @@ impl Servers {
         Ok(Self { running: running.into_iter().collect::<anyhow::Result<_>>()?, _folder: folder })
     }
 
-    pub(crate) fn urls(&self) -> impl Iterator<Item = (Kind, &str)> {
-        self.running.iter().map(|server| (server.kind, server.url.as_str()))
+    /// Environment variables and the URLs they take to the tests.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.running.iter().flat_map(|server| {
+            server.kind.variables().iter().copied().zip(server.urls.iter().map(String::as_str))
+        })
     }
 
     /// `Err` where one of them is no longer there.
@@ -171,7 +193,7 @@ impl Drop for Servers {
 #[derive(Debug)]
 struct Server {
     kind: Kind,
-    url: String,
+    urls: Vec<String>,
     processes: Vec<Process>,
 }
 
@@ -188,8 +210,8 @@ impl Server {
     }
 
     fn start_in(kind: Kind, site: &Site) -> anyhow::Result<Self> {
-        let url = kind.url(site.port, Site::USER, &site.password);
-        let mut server = Self { kind, url, processes: kind.spawn(site)? };
+        let urls = kind.urls(site.ports, Site::USER, &site.password);
+        let mut server = Self { kind, urls, processes: kind.spawn(site)? };
         wait_until_ready(kind.protocol(), site.address(), || server.check())?;
         Ok(server)
     }

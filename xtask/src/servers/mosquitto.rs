@@ -28,7 +28,7 @@ fn config(site: &Site) -> String {
         .filter(|line| !line.starts_with("listener ") && !line.starts_with("persistence_location "))
         .fold(String::new(), |text, line| text + line + "\n");
     let folder = site.folder.display();
-    writeln!(text, "listener {} 127.0.0.1\npersistence_location {folder}/", site.port)
+    writeln!(text, "listener {} 127.0.0.1\npersistence_location {folder}/", site.ports.main)
         .expect("a string takes all");
     text
 }

@@ -43,7 +43,7 @@ pub(super) fn spawn(site: &Site) -> anyhow::Result<Vec<Process>> {
     process::run(&mut initdb)?;
 
     let mut server = site.command(program("postgres").context("PostgreSQL is not installed")?)?;
-    server.arg("-D").arg(data).args(["-p", &site.port.to_string()]);
+    server.arg("-D").arg(data).args(["-p", &site.ports.main.to_string()]);
     for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
     {
         server.args(["-c", setting]);

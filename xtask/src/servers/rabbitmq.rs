@@ -22,6 +22,7 @@ pub(super) fn spawn(site: &Site) -> anyhow::Result<Vec<Process>> {
     let epmd = spawn_epmd(site, epmd_port)?;
     let config = site.write("rabbitmq.conf", &config(site))?;
     let nothing = site.write("nothing", "")?;
+    let plugins = site.write("plugins", "[rabbitmq_mqtt].\n")?;
     let no_files = site.path("conf.d");
     fs::create_dir(&no_files).context("cannot make a folder")?;
 
@@ -30,7 +31,7 @@ pub(super) fn spawn(site: &Site) -> anyhow::Result<Vec<Process>> {
     command
         .env("ERL_EPMD_PORT", epmd_port.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-        .env("RABBITMQ_NODENAME", format!("postroad-{}@localhost", site.port))
+        .env("RABBITMQ_NODENAME", format!("postroad-{}@localhost", site.ports.main))
         .env("RABBITMQ_DIST_PORT", ports::free()?.to_string())
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
         .env("RABBITMQ_CONFIG_FILE", config)
@@ -41,7 +42,7 @@ pub(super) fn spawn(site: &Site) -> anyhow::Result<Vec<Process>> {
         .env("RABBITMQ_CONF_ENV_FILE", &nothing)
         .env("RABBITMQ_CONFIG_FILES", no_files)
         .env("RABBITMQ_ADVANCED_CONFIG_FILE", site.path("advanced.config"))
-        .env("RABBITMQ_ENABLED_PLUGINS_FILE", nothing)
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", plugins)
         // The script replaces itself with the server, so that the process is the server.
         .env("RUNNING_UNDER_SYSTEMD", "true");
     Ok(vec![epmd, Process::spawn(&mut command, Ask::Terminate)?])
@@ -63,11 +64,14 @@ fn spawn_epmd(site: &Site, port: u16) -> anyhow::Result<Process> {
 fn config(site: &Site) -> String {
     format!(
         "listeners.tcp.1 = {address}\n\
+         mqtt.listeners.tcp.1 = {mqtt}\n\
+         mqtt.allow_anonymous = false\n\
          default_user = {user}\n\
          default_pass = {password}\n\
          log.console = true\n\
          disk_free_limit.absolute = 50MB\n",
         address = site.address(),
+        mqtt = ports::loopback(site.ports.mqtt),
         user = Site::USER,
         password = site.password,
     )

@@ -10,14 +10,14 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::ports;
-use crate::servers::Kind;
+use crate::servers::{Kind, Ports};
 
 /// One server's place.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) folder: PathBuf,
     pub(super) log: PathBuf,
-    pub(super) port: u16,
+    pub(super) ports: Ports,
     pub(super) password: String,
     account: Option<Account>,
 }
@@ -40,7 +40,7 @@ impl Site {
         }
         Ok(Self {
             log: parent.join(format!("{name}.log")),
-            port: ports::free()?,
+            ports: Ports::free()?,
             // A throw-away server on the loopback interface needs no better dice.
             password: (0..20).map(|_| fastrand::alphanumeric()).collect(),
             folder,
@@ -49,7 +49,7 @@ impl Site {
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        ports::loopback(self.port)
+        ports::loopback(self.ports.main)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

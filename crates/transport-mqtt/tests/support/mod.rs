@@ -45,6 +45,18 @@ impl Place {
         place
     }
 
+    /// At RabbitMQ's MQTT plugin, by MQTT 3.1.1.
+    pub(crate) async fn at_rabbitmq(change: impl FnOnce(&mut MqttSettings)) -> Self {
+        let plugin = Account::at_rabbitmq();
+        Self::at(plugin.broker, |settings| {
+            settings.protocol_version = 4;
+            settings.username = Some(plugin.user);
+            settings.password = Some(plugin.password.into());
+            change(settings);
+        })
+        .await
+    }
+
     async fn fetch(&self) {
         self.transport.fetching();
         let fetching = self.transport.inner.connect_subscriber().await.unwrap();
@@ -122,9 +134,35 @@ impl Rig for Place {
 
 /// Where the tests' broker is.
 pub(crate) fn broker_address() -> SocketAddr {
-    let text =
-        std::env::var("POSTROAD_TEST_MQTT_URL").expect("POSTROAD_TEST_MQTT_URL names a broker");
-    let place =
-        text.strip_prefix("mqtt://").unwrap_or_else(|| panic!("`{text}` is not mqtt://host:port"));
+    resolve(&place_in("POSTROAD_TEST_MQTT_URL"))
+}
+
+/// Somebody whom a broker knows.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) broker: SocketAddr,
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl Account {
+    /// At RabbitMQ's MQTT plugin.
+    pub(crate) fn at_rabbitmq() -> Self {
+        let text = place_in("POSTROAD_TEST_RABBITMQ_MQTT_URL");
+        let (account, place) = text.split_once('@').expect("a URL with a user");
+        let (user, password) = account.split_once(':').expect("a user with a password");
+        Self { broker: resolve(place), user: user.into(), password: password.into() }
+    }
+}
+
+/// What follows `mqtt://` in this variable.
+fn place_in(variable: &str) -> String {
+    let text = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} names a broker"));
+    text.strip_prefix("mqtt://")
+        .unwrap_or_else(|| panic!("`{text}` is not mqtt://host:port"))
+        .to_owned()
+}
+
+fn resolve(place: &str) -> SocketAddr {
     place.to_socket_addrs().unwrap().next().unwrap()
 }
