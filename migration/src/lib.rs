@@ -19,6 +19,7 @@
 
 mod m0001_create_tables;
 mod migrator;
+mod mysql;
 mod state;
 
 pub use migrator::{Migrator, down, up};

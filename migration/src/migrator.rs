@@ -7,6 +7,7 @@ use sea_orm_migration::sea_orm::{
 };
 
 use crate::m0001_create_tables::CreateTables;
+use crate::mysql;
 
 /// Any number, as long as nobody else takes it: the lock that lets one process migrate at a time.
 const ADVISORY_LOCK: i64 = 7_077_190_413_511_042;
@@ -26,18 +27,19 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// Applies every migration that is missing. All or nothing; processes that do it at the same time wait for each other.
+/// Applies every migration that is missing; processes that do it at the same time wait for each other. All or nothing, but in
+/// MariaDB and MySQL, which commit each statement about tables: there a migration that failed halfway goes on the next time.
 pub async fn up(db: &DatabaseConnection) -> Result<(), DbErr> {
     let transaction = begin(db).await?;
-    Migrator::up(&transaction, None).await?;
-    transaction.commit().await
+    let outcome = Migrator::up(&transaction, None).await;
+    end(transaction, outcome).await
 }
 
-/// Takes back the newest `steps` migrations, with the data in their tables. All or nothing.
+/// Takes back the newest `steps` migrations, with the data in their tables. All or nothing, but in MariaDB and MySQL.
 pub async fn down(db: &DatabaseConnection, steps: u32) -> Result<(), DbErr> {
     let transaction = begin(db).await?;
-    Migrator::down(&transaction, Some(steps)).await?;
-    transaction.commit().await
+    let outcome = Migrator::down(&transaction, Some(steps)).await;
+    end(transaction, outcome).await
 }
 
 async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
@@ -46,10 +48,23 @@ async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
         ..TransactionOptions::default()
     };
     let transaction = db.begin_with_options(options).await?;
-    if transaction.get_database_backend() == DbBackend::Postgres {
-        transaction
-            .execute_unprepared(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
-            .await?;
+    match transaction.get_database_backend() {
+        DbBackend::Postgres => {
+            transaction
+                .execute_unprepared(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+                .await?;
+        }
+        DbBackend::MySql => mysql::lock(&transaction).await?,
+        _ => {}
     }
     Ok(transaction)
+}
+
+async fn end(transaction: DatabaseTransaction, outcome: Result<(), DbErr>) -> Result<(), DbErr> {
+    if transaction.get_database_backend() == DbBackend::MySql {
+        // Where that fails, so did the connection, and the lock with it.
+        mysql::unlock(&transaction).await.ok();
+    }
+    outcome?;
+    transaction.commit().await
 }

@@ -85,6 +85,10 @@ async fn applied<C: ConnectionTrait>(db: &C) -> Result<Vec<String>, DbErr> {
             "SELECT count(*) > 0 AS found FROM sqlite_schema WHERE name = 'postroad_migrations'"
         }
         DbBackend::Postgres => "SELECT to_regclass('postroad_migrations') IS NOT NULL AS found",
+        DbBackend::MySql => {
+            "SELECT count(*) > 0 AS found FROM information_schema.tables \
+             WHERE table_schema = database() AND table_name = 'postroad_migrations'"
+        }
         other => {
             return Err(DbErr::BackendNotSupported {
                 db: other.as_str(),

@@ -90,6 +90,7 @@ impl Bench {
         let feed = self.paho(paho::publish);
         let intake = async { self.intake(&transport).await.context("the intake from MQTT") };
         let (intake, _) = tokio::try_join!(intake, feed)?;
+        transport::forget(&self.mqtt_url, &session).await?;
         Ok((
             Three { client: publishing, database: out, postroad: relay },
             Three { client: receiving, database: into, postroad: intake },

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use postroad_transport::{Publisher, Transport};
+use postroad_transport::{Publisher, Subscriber, Transport};
 use postroad_transport_amqp::{AmqpSettings, AmqpTransport};
 use postroad_transport_mqtt::{MqttSettings, MqttTransport};
 use uuid::Uuid;
@@ -38,16 +38,29 @@ pub(crate) fn to(rabbit: &Rabbit, names: &Names) -> Result<AmqpTransport> {
 
 /// MQTT 5 at QoS 1, with the session and the spool of this round.
 pub(crate) fn mqtt(url: &str, session: &str, folder: &Path) -> Result<MqttTransport> {
+    Ok(MqttTransport::new(mqtt_settings(url, session, folder)?)?)
+}
+
+fn mqtt_settings(url: &str, session: &str, folder: &Path) -> Result<MqttSettings> {
     let address = url.trim_start_matches("mqtt://").trim_end_matches('/');
     let (host, port) =
         address.rsplit_once(':').context("POSTROAD_TEST_MQTT_URL is not mqtt://host:port")?;
-    Ok(MqttTransport::new(MqttSettings {
+    Ok(MqttSettings {
         hosts: vec![(host.to_owned(), port.parse()?)],
         client_id: session.to_owned(),
         inbound_topics: vec![TOPIC.to_owned()],
         spool_dir: folder.to_owned(),
         ..MqttSettings::default()
-    })?)
+    })
+}
+
+/// Ends the session at the broker, which would keep what the next round publishes.
+pub(crate) async fn forget(url: &str, session: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let settings =
+        MqttSettings { clean_session: true, ..mqtt_settings(url, session, folder.path())? };
+    MqttTransport::new(settings)?.connect_subscriber().await?.close().await;
+    Ok(())
 }
 
 /// Exchange and queue are there after this.

@@ -23,6 +23,7 @@ Examples:
 
 The database is given by --database-url or DATABASE_URL:
   sqlite://postroad.db?mode=rwc  (default)     postgres://user:password@host/database
+                                               mysql://user:password@host/database  (MariaDB too)
 Exit codes: 0 done, 1 failed or unhealthy, 2 wrong usage."
 )]
 pub(crate) struct Cli {

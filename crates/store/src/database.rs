@@ -8,14 +8,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use postroad_worker_core::StoreError;
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{ConnectOptions, Connection};
+use sea_orm::sqlx::{ConnectOptions, Connection, Executor};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions, TransactionTrait,
+    SqlxMySqlConnector, SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions,
+    TransactionTrait,
 };
 
 use crate::dialect::Dialect;
@@ -23,19 +25,19 @@ use crate::fault::ask;
 
 /// How long a statement waits for a connection, or in SQLite for the lock of another writer.
 const SQLITE_WAIT: Duration = Duration::from_secs(10);
-/// How long a statement waits for a connection.
-const POSTGRES_WAIT: Duration = Duration::from_secs(5);
+/// How long a statement waits for a connection of a server.
+const SERVER_WAIT: Duration = Duration::from_secs(5);
 /// A connection that lay idle for longer is tried before it is used.
 const STALE_AFTER: Duration = Duration::from_secs(5);
 /// Enough for outbound, inbound, heartbeats and a few callers of `enqueue`.
-const POSTGRES_CONNECTIONS: u32 = 10;
+const SERVER_CONNECTIONS: u32 = 10;
 
 /// Why a database URL cannot be used. Never holds the password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Neither `sqlite:` nor `postgres:`.
-    #[error("the database URL begins with neither `sqlite:` nor `postgres:`")]
+    /// None of `sqlite:`, `postgres:` and `mysql:`.
+    #[error("the database URL begins with none of `sqlite:`, `postgres:` and `mysql:`")]
     UnknownDatabase,
     /// It begins well, and goes wrong later.
     #[error("the database URL cannot be read: {0}")]
@@ -57,7 +59,8 @@ pub struct Database {
     dialect: Dialect,
 }
 
-/// Opens the database of a URL such as `sqlite://postroad.db?mode=rwc` or `postgres://user:password@host/name`.
+/// Opens the database of a URL such as `sqlite://postroad.db?mode=rwc`, `postgres://user:password@host/name` or
+/// `mysql://user:password@host/name`, which is MariaDB too, as is `mariadb:`.
 ///
 /// Nothing is connected yet: a database that is down shows in the first statement, as [`StoreError::Unavailable`], and
 /// the pool serves again as soon as it is up. Where `mode=rwc` makes a new file, only its owner can read it.
@@ -66,6 +69,8 @@ pub async fn connect(url: &str) -> Result<Database, ConnectError> {
         connect_sqlite(url)
     } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
         connect_postgres(url)
+    } else if url.starts_with("mysql:") || url.starts_with("mariadb:") {
+        connect_mysql(url)
     } else {
         Err(ConnectError::UnknownDatabase)
     }
@@ -144,8 +149,8 @@ fn connect_postgres(url: &str) -> Result<Database, ConnectError> {
         options = options.application_name("postroad");
     }
     let pool = PgPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS)
-        .acquire_timeout(POSTGRES_WAIT)
+        .max_connections(SERVER_CONNECTIONS)
+        .acquire_timeout(SERVER_WAIT)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {
@@ -159,6 +164,45 @@ fn connect_postgres(url: &str) -> Result<Database, ConnectError> {
     Ok(Database {
         connection: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
         dialect: Dialect::Postgres,
+    })
+}
+
+/// What each connection begins with: short statements that lock rows, not the gaps between them; and values that do not fit
+/// are refused rather than cut.
+const MYSQL_SESSION: [&str; 2] = [
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION sql_mode = concat(@@SESSION.sql_mode, ',STRICT_TRANS_TABLES'), SESSION innodb_lock_wait_timeout = 10",
+];
+
+fn connect_mysql(url: &str) -> Result<Database, ConnectError> {
+    let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1))
+        .map_err(|error| ConnectError::InvalidUrl(error.to_string()))?
+        .charset("utf8mb4")
+        .disable_statement_logging();
+    let pool = MySqlPoolOptions::new()
+        .max_connections(SERVER_CONNECTIONS)
+        .acquire_timeout(SERVER_WAIT)
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                for statement in MYSQL_SESSION {
+                    connection.execute(statement).await?;
+                }
+                Ok(())
+            })
+        })
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > STALE_AFTER {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options);
+    Ok(Database {
+        connection: SqlxMySqlConnector::from_sqlx_mysql_pool(pool),
+        dialect: Dialect::MySql,
     })
 }
 

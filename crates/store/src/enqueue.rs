@@ -17,13 +17,17 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 INSERT INTO outbound_event (id, config_key, message_id, topic, request_id, event_type, message_type, message_status,
     source_service, parent_request_id, chain_depth, reply_to, payload, headers, ordering_key)
 VALUES ($1::uuid, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::jsonb, $14::jsonb, $15)",
+    mysql: "\
+INSERT INTO outbound_event (id, config_key, message_id, topic, request_id, event_type, message_type, message_status,
+    source_service, parent_request_id, chain_depth, reply_to, payload, headers, ordering_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 };
 
 /// Why a message is not in the outbox.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnqueueError {
-    /// Neither SQLite nor PostgreSQL.
+    /// Neither SQLite nor PostgreSQL nor MariaDB nor MySQL.
     #[error("the outbox cannot be in a database of this kind")]
     UnsupportedDatabase,
     /// The database did not take the row. In PostgreSQL the caller's transaction cannot go on.

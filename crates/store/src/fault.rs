@@ -10,6 +10,9 @@ use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 /// No answer for this long means that none is coming. Above SQLite's wait for the write lock.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// So often in a row one call loses to others before that is told.
+pub(crate) const DEADLOCKS: usize = 5;
+
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -31,6 +34,21 @@ pub(crate) async fn ask<T>(
     call: impl Future<Output = Result<T, DbErr>> + Send,
 ) -> Result<T, StoreError> {
     within_deadline(call).await?.map_err(|error| store_error(&error))
+}
+
+/// Makes one call to the database, again where it was the victim of a deadlock. Each attempt must be a transaction of its
+/// own.
+pub(crate) async fn ask_again<T, F>(mut call: impl FnMut() -> F + Send) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, DbErr>> + Send,
+{
+    for _ in 0..DEADLOCKS {
+        match within_deadline(call()).await? {
+            Err(error) if is_deadlock(&error) => {}
+            outcome => return outcome.map_err(|error| store_error(&error)),
+        }
+    }
+    ask(call()).await
 }
 
 /// Makes one call to the database, and gives up on an answer that does not come.
@@ -72,6 +90,9 @@ pub(crate) fn fault(error: &DbErr) -> Fault {
             let code = inner.code().unwrap_or_default();
             if inner.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
                 sqlite_fault(&code)
+            } else if let Some(inner) = inner.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+            {
+                mysql_fault(inner.number(), &code)
             } else {
                 sqlstate_fault(&code)
             }
@@ -113,6 +134,26 @@ fn sqlstate_fault(code: &str) -> Fault {
     }
 }
 
+/// By MySQL's own number where its SQLSTATE says too little.
+fn mysql_fault(number: u16, sqlstate: &str) -> Fault {
+    match number {
+        // Full table or disk; lock wait timeout; read-only, as a server is that is about to be replaced; killed or
+        // interrupted; no undo slot or memory.
+        1021 | 1041 | 1114 | 1135 | 1205 | 1290 | 1317 | 1836 | 1927 | 1969 | 3024 => {
+            Fault::Unavailable
+        }
+        // Larger than `max_allowed_packet`; text that is not in the character set; a check, in MySQL; bad JSON.
+        1153 | 1301 | 1366 | 3140 | 3141 | 3819 | 4025 | 4035..=4044 => Fault::Data,
+        _ => sqlstate_fault(sqlstate),
+    }
+}
+
+/// Whether the database ended the transaction because of another one: the same again will do, at once.
+pub(crate) fn is_deadlock(error: &DbErr) -> bool {
+    let Some(sqlx::Error::Database(inner)) = driver_error(error) else { return false };
+    matches!(inner.code().as_deref(), Some("40001" | "40P01"))
+}
+
 /// By SQLite's result code: its lowest byte is the primary one.
 fn sqlite_fault(code: &str) -> Fault {
     match code.parse::<u32>().unwrap_or_default() & 0xff {
@@ -146,6 +187,18 @@ mod tests {
         }
         // SQLITE_CONSTRAINT_CHECK.
         assert_eq!(sqlite_fault("275"), Fault::Data);
+    }
+
+    #[test]
+    fn mysql_is_understood_by_its_own_numbers() {
+        assert_eq!(mysql_fault(1205, "HY000"), Fault::Unavailable);
+        assert_eq!(mysql_fault(1213, "40001"), Fault::Unavailable);
+        assert_eq!(mysql_fault(1053, "08S01"), Fault::Unavailable);
+        assert_eq!(mysql_fault(1153, "08S01"), Fault::Data);
+        assert_eq!(mysql_fault(1406, "22001"), Fault::Data);
+        assert_eq!(mysql_fault(4025, "23000"), Fault::Data);
+        assert_eq!(mysql_fault(1146, "42S02"), Fault::Refused);
+        assert_eq!(mysql_fault(1045, "28000"), Fault::Refused);
     }
 
     #[test]

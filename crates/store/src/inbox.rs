@@ -7,8 +7,11 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
 use serde::Serialize;
 
 use crate::arrival::{Arrival, unstorable, without_headers};
-use crate::fault::{Fault, ask, fault, message, store_error, within_deadline};
-use crate::inbox_sql::{CLAIM_KEYS, INSERT_ROWS, KNOWN, QUARANTINE};
+use crate::dialect::Dialect;
+use crate::fault::{
+    DEADLOCKS, Fault, ask, fault, is_deadlock, message, store_error, within_deadline,
+};
+use crate::inbox_sql::{CLAIM_KEYS, CLAIMED_KEYS, INSERT_ROWS, KNOWN, QUARANTINE};
 use crate::sql_store::SqlStore;
 use crate::text::{json_without_nul, note, without_nul};
 
@@ -17,10 +20,17 @@ impl InboxStore for SqlStore {
         let arrivals: Vec<_> =
             entries.iter().map(|entry| Arrival::new(self.config_key(), entry)).collect();
         let mut total = Stored::default();
+        let mut deadlocks = 0;
         // Depth first and left to right, so that rows are stored in the order in which they came.
         let mut batches = vec![arrivals.as_slice()];
         while let Some(batch) = batches.pop() {
             let stored = match within_deadline(self.store_batch(batch)).await? {
+                // What was the victim of another transaction is right to repeat.
+                Err(error) if is_deadlock(&error) && deadlocks < DEADLOCKS => {
+                    deadlocks += 1;
+                    batches.push(batch);
+                    continue;
+                }
                 Err(error) if fault(&error) == Fault::Data => match batch {
                     [] => return Err(store_error(&error)),
                     [culprit] => self.set_apart(culprit, &message(&error)).await?,
@@ -76,9 +86,19 @@ impl SqlStore {
         keys.dedup_by(|later, first| later.key == first.key);
         let dialect = self.database().dialect();
         let seen = CLAIM_KEYS.bind(dialect, [self.config_key().into(), json(&keys).into()]);
-        let fresh = transaction.query_all_raw(seen).await?;
-        let fresh: HashSet<String> =
+        let fresh = match dialect {
+            Dialect::Sqlite | Dialect::Postgres => transaction.query_all_raw(seen).await?,
+            Dialect::MySql => {
+                transaction.execute_raw(seen).await?;
+                let claimed = dialect.statement(CLAIMED_KEYS, &[json(&keys).into()]);
+                transaction.query_all_raw(claimed).await?
+            }
+        };
+        let mut fresh: HashSet<String> =
             fresh.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
+        // What is known from before is known by the id of another arrival.
+        let own: HashSet<_> = keys.iter().map(|key| key.id).collect();
+        fresh.retain(|id| own.contains(id.as_str()));
         let rows: Vec<_> =
             batch.iter().filter_map(Arrival::row).filter(|row| fresh.contains(row.id)).collect();
         if !rows.is_empty() {

@@ -17,6 +17,7 @@ mod fault;
 mod inbox;
 mod inbox_sql;
 mod outbox;
+mod outbox_mysql;
 mod outbox_sql;
 mod secret;
 mod sql_store;

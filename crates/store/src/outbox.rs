@@ -8,8 +8,11 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::fault::ask;
-use crate::outbox_sql::{CLAIM, RENEW, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED};
+use crate::dialect::Dialect;
+use crate::fault::ask_again;
+use crate::outbox_sql::{
+    CLAIM_IN_POSTGRES, CLAIM_IN_SQLITE, RENEW, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED,
+};
 use crate::sql_store::SqlStore;
 use crate::text::note;
 use crate::turns::Turn;
@@ -19,17 +22,17 @@ const UNACKNOWLEDGED: &str = "published without an acknowledgement of the broker
 
 impl OutboxStore for SqlStore {
     async fn claim(&self, limit: usize, lease: Duration) -> Result<Claim, StoreError> {
-        ask(self.try_claim(limit, lease)).await
+        ask_again(|| self.try_claim(limit, lease)).await
     }
 
     async fn renew(&self, token: &str, lease: Duration) -> Result<usize, StoreError> {
         let values = [token.into(), millis(lease).into()];
         let statement = RENEW.bind(self.database().dialect(), values);
-        ask(execute(self.database().connection(), statement)).await
+        ask_again(|| execute(self.database().connection(), statement.clone())).await
     }
 
     async fn settle(&self, token: &str, settlements: &[Settlement]) -> Result<usize, StoreError> {
-        ask(self.try_settle(token, settlements)).await
+        ask_again(|| self.try_settle(token, settlements)).await
     }
 }
 
@@ -53,13 +56,22 @@ impl SqlStore {
         Ok(Claim { token, rows: due.into_iter().map(|(_, row)| row).collect() })
     }
 
-    /// One statement; the rows with when they were due.
+    /// One turn of a claim; the rows with when they were due.
     async fn claim_turn(
         &self,
         token: &str,
         lease: Duration,
         turn: &Turn,
     ) -> Result<Vec<(String, OutboxRow)>, DbErr> {
+        let dialect = self.database().dialect();
+        let text = match dialect {
+            Dialect::Sqlite => CLAIM_IN_SQLITE,
+            Dialect::Postgres => CLAIM_IN_POSTGRES,
+            Dialect::MySql => {
+                let rows = self.claim_in_mysql(token, lease, turn).await?;
+                return with_due(&rows);
+            }
+        };
         let values = [
             self.config_key().into(),
             count(turn.limit),
@@ -68,9 +80,9 @@ impl SqlStore {
             turn.from.as_str().into(),
             count(turn.keyed),
         ];
-        let statement = CLAIM.bind(self.database().dialect(), values);
+        let statement = dialect.statement(text, &values);
         let rows = self.database().connection().query_all_raw(statement).await?;
-        rows.iter().map(|row| Ok((row.try_get("", "due")?, outbox_row(row)?))).collect()
+        with_due(&rows)
     }
 
     async fn try_settle(&self, token: &str, settlements: &[Settlement]) -> Result<usize, DbErr> {
@@ -154,7 +166,15 @@ struct Pending {
     error: Option<String>,
 }
 
-async fn execute(db: &impl ConnectionTrait, statement: Statement) -> Result<usize, DbErr> {
+/// Rows with when they were due.
+fn with_due(rows: &[QueryResult]) -> Result<Vec<(String, OutboxRow)>, DbErr> {
+    rows.iter().map(|row| Ok((row.try_get("", "due")?, outbox_row(row)?))).collect()
+}
+
+pub(crate) async fn execute(
+    db: &impl ConnectionTrait,
+    statement: Statement,
+) -> Result<usize, DbErr> {
     let result = db.execute_raw(statement).await?;
     Ok(usize::try_from(result.rows_affected()).unwrap_or(usize::MAX))
 }
@@ -189,11 +209,11 @@ fn json(rows: &impl Serialize) -> String {
     serde_json::to_string(rows).expect("text and numbers are JSON")
 }
 
-fn count(rows: usize) -> Value {
+pub(crate) fn count(rows: usize) -> Value {
     i64::try_from(rows).unwrap_or(i64::MAX).into()
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(crate) fn millis(duration: Duration) -> i64 {
     // Longer than a century is as good as for ever, and still a time that every database knows.
     const CENTURY: i64 = 100 * 366 * 24 * 3600 * 1000;
     i64::try_from(duration.as_millis()).unwrap_or(CENTURY).min(CENTURY)

@@ -7,8 +7,7 @@ use crate::dialect::Sql;
 ///
 /// `head` walks the ordering keys and looks only at the earliest pending row of each, so that a long queue behind one
 /// key costs nothing; a claimed row is still pending, so it holds the others back as well.
-pub(crate) const CLAIM: Sql = Sql {
-    sqlite: "\
+pub(crate) const CLAIM_IN_SQLITE: &str = "\
 WITH RECURSIVE head (ordering_key, seq, is_due, found) AS (
     SELECT o.ordering_key, o.seq, o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),
         o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
@@ -40,9 +39,10 @@ WHERE seq IN (SELECT seq FROM keyed UNION ALL SELECT seq FROM unkeyed)
 RETURNING seq, id, topic, message_id, message_type, message_status, request_id, event_type, source_service,
     parent_request_id, chain_depth, reply_to, payload, headers, retry_count, ordering_key,
     CAST(strftime('%s', created_at) AS INTEGER) AS created_at,
-    strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, enqueued_at)) AS due",
-    // A materialized CTE locks its rows exactly once; a plain subquery may be run again by the planner.
-    postgres: "\
+    strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, enqueued_at)) AS due";
+
+/// The same. A materialized CTE locks its rows exactly once; a plain subquery may be run again by the planner.
+pub(crate) const CLAIM_IN_POSTGRES: &str = "\
 WITH RECURSIVE head AS (
     SELECT first.ordering_key, first.seq, first.is_due, first.is_due::integer AS found
     FROM (
@@ -80,8 +80,7 @@ RETURNING o.seq, o.id::text AS id, o.topic, o.message_id, o.message_type, o.mess
     o.event_type, o.source_service, o.parent_request_id, o.chain_depth, o.reply_to,
     o.payload::text AS payload, o.headers::text AS headers, o.retry_count, o.ordering_key,
     floor(extract(epoch FROM o.created_at))::bigint AS created_at,
-    to_char(coalesce(o.next_retry_at, o.enqueued_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS due",
-};
+    to_char(coalesce(o.next_retry_at, o.enqueued_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS due";
 
 /// Parameters: token, lease in milliseconds.
 pub(crate) const RENEW: Sql = Sql {
@@ -91,6 +90,9 @@ SET claimed_until = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', printf('+%.3f seconds'
 WHERE claim_token = $1 AND status = 'pending'",
     postgres: "\
 UPDATE outbound_event SET claimed_until = now() + $2 * interval '1 millisecond'
+WHERE claim_token = $1 AND status = 'pending'",
+    mysql: "\
+UPDATE outbound_event SET claimed_until = utc_timestamp(6) + INTERVAL $2 * 1000 MICROSECOND
 WHERE claim_token = $1 AND status = 'pending'",
 };
 
@@ -106,6 +108,12 @@ UPDATE outbound_event
 SET status = 'published', published = true, published_at = now(), next_retry_at = NULL,
     last_error = $3::text, claim_token = NULL, claimed_until = NULL, updated_at = now()
 WHERE claim_token = $1 AND status = 'pending' AND seq = ANY($2)",
+    mysql: "\
+UPDATE JSON_TABLE($2, '$[*]' COLUMNS (seq bigint PATH '$')) AS sent
+STRAIGHT_JOIN outbound_event AS o ON o.seq = sent.seq
+SET o.status = 'published', o.published = true, o.published_at = utc_timestamp(6), o.next_retry_at = NULL,
+    o.last_error = $3, o.claim_token = NULL, o.claimed_until = NULL, o.updated_at = utc_timestamp(6)
+WHERE o.claim_token = $1 AND o.status = 'pending'",
 };
 
 /// Parameters: token, JSON list of `seq`, `status` and `error`.
@@ -122,6 +130,14 @@ SET status = ended.status, last_error = ended.error,
     next_retry_at = NULL, claim_token = NULL, claimed_until = NULL, updated_at = now()
 FROM json_to_recordset($2::json) AS ended (seq bigint, status text, error text)
 WHERE o.claim_token = $1 AND o.status = 'pending' AND o.seq = ended.seq",
+    mysql: "\
+UPDATE JSON_TABLE($2, '$[*]' COLUMNS (seq bigint PATH '$.seq',
+    status varchar(16) CHARACTER SET utf8mb4 PATH '$.status',
+    error text CHARACTER SET utf8mb4 PATH '$.error')) AS ended
+STRAIGHT_JOIN outbound_event AS o ON o.seq = ended.seq
+SET o.status = ended.status, o.last_error = ended.error, o.next_retry_at = NULL,
+    o.claim_token = NULL, o.claimed_until = NULL, o.updated_at = utc_timestamp(6)
+WHERE o.claim_token = $1 AND o.status = 'pending'",
 };
 
 /// Parameters: token, JSON list of `seq`, `delay_ms` and `error`. A row with a delay was tried, one without was not.
@@ -143,4 +159,13 @@ SET retry_count = o.retry_count + (again.delay_ms IS NOT NULL)::integer,
     claim_token = NULL, claimed_until = NULL, updated_at = now()
 FROM json_to_recordset($2::json) AS again (seq bigint, delay_ms bigint, error text)
 WHERE o.claim_token = $1 AND o.status = 'pending' AND o.seq = again.seq",
+    mysql: "\
+UPDATE JSON_TABLE($2, '$[*]' COLUMNS (seq bigint PATH '$.seq', delay_ms bigint PATH '$.delay_ms',
+    error text CHARACTER SET utf8mb4 PATH '$.error')) AS again
+STRAIGHT_JOIN outbound_event AS o ON o.seq = again.seq
+SET o.retry_count = o.retry_count + (again.delay_ms IS NOT NULL),
+    o.next_retry_at = coalesce(utc_timestamp(6) + INTERVAL again.delay_ms * 1000 MICROSECOND, o.next_retry_at),
+    o.last_error = coalesce(again.error, o.last_error),
+    o.claim_token = NULL, o.claimed_until = NULL, o.updated_at = utc_timestamp(6)
+WHERE o.claim_token = $1 AND o.status = 'pending'",
 };

@@ -4,7 +4,7 @@ use postroad_worker_core::{Heartbeat, StoreError, WorkerRegistry};
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use crate::dialect::Sql;
-use crate::fault::ask;
+use crate::fault::ask_again;
 use crate::sql_store::SqlStore;
 use crate::text::note;
 
@@ -22,6 +22,12 @@ SET status = $2, last_error = $3, published = $4, refused = $5, invalid = $6, re
     quarantined = $9, lease_lost = $10, disconnects = $11, spool_messages = $12, spool_bytes = $13,
     possible_gaps = $14, last_heartbeat_at = now()
 WHERE id = $1::uuid",
+    mysql: "\
+UPDATE event_bus_worker
+SET status = $2, last_error = $3, published = $4, refused = $5, invalid = $6, received = $7, duplicates = $8,
+    quarantined = $9, lease_lost = $10, disconnects = $11, spool_messages = $12, spool_bytes = $13,
+    possible_gaps = $14, last_heartbeat_at = utc_timestamp(6)
+WHERE id = $1",
 };
 
 /// Parameters: id, status, config key, host, pid, version.
@@ -30,6 +36,8 @@ const REGISTER: Sql = Sql {
 INSERT INTO event_bus_worker (id, status, config_key, host, pid, version) VALUES ($1, $2, $3, $4, $5, $6)",
     postgres: "\
 INSERT INTO event_bus_worker (id, status, config_key, host, pid, version) VALUES ($1::uuid, $2, $3, $4, $5, $6)",
+    mysql: "\
+INSERT INTO event_bus_worker (id, status, config_key, host, pid, version) VALUES ($1, $2, $3, $4, $5, $6)",
 };
 
 const CLEAR_AWAY: Sql = Sql {
@@ -38,6 +46,8 @@ DELETE FROM event_bus_worker
 WHERE status = 'stopped' OR last_heartbeat_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')",
     postgres: "\
 DELETE FROM event_bus_worker WHERE status = 'stopped' OR last_heartbeat_at < now() - interval '1 day'",
+    mysql: "\
+DELETE FROM event_bus_worker WHERE status = 'stopped' OR last_heartbeat_at < utc_timestamp(6) - INTERVAL 1 DAY",
 };
 
 /// Parameters: config key, status, error.
@@ -49,11 +59,14 @@ WHERE config_key = $1",
     postgres: "\
 UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_heartbeat_at = now()
 WHERE config_key = $1",
+    mysql: "\
+UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_heartbeat_at = utc_timestamp(6)
+WHERE config_key = $1",
 };
 
 impl WorkerRegistry for SqlStore {
     async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
-        ask(self.try_heartbeat(heartbeat)).await
+        ask_again(|| self.try_heartbeat(heartbeat)).await
     }
 }
 

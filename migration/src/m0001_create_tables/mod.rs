@@ -3,6 +3,8 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
+use crate::mysql;
+
 /// In an order in which they can be dropped.
 const TABLES: [&str; 8] = [
     "event_bus_worker",
@@ -29,8 +31,9 @@ impl MigrationTrait for CreateTables {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let script = match connection.get_database_backend() {
-            DbBackend::Sqlite => include_str!("sqlite.sql"),
-            DbBackend::Postgres => include_str!("postgres.sql"),
+            DbBackend::Sqlite => include_str!("sqlite.sql").to_owned(),
+            DbBackend::Postgres => include_str!("postgres.sql").to_owned(),
+            DbBackend::MySql => mysql::script(connection, include_str!("mysql.sql")).await?,
             other => {
                 return Err(DbErr::BackendNotSupported {
                     db: other.as_str(),
@@ -38,7 +41,7 @@ impl MigrationTrait for CreateTables {
                 });
             }
         };
-        connection.execute_unprepared(script).await?;
+        connection.execute_unprepared(&script).await?;
         Ok(())
     }
 

@@ -25,7 +25,8 @@ use crate::servers::site::Site;
 use crate::{interrupt, ports};
 
 /// The servers that some test needs; what `setup` installs.
-pub(crate) const NEEDED: [Kind; 3] = [Kind::Rabbitmq, Kind::Postgres, Kind::Mosquitto];
+pub(crate) const NEEDED: [Kind; 4] =
+    [Kind::Rabbitmq, Kind::Postgres, Kind::Mosquitto, Kind::Mariadb];
 
 /// How long a server may take until it answers.
 pub(crate) const READY_LIMIT: Duration = Duration::from_mins(2);

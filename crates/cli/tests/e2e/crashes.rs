@@ -13,7 +13,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const LEASE: [&str; 2] = ["--lease-seconds", "5"];
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_worker_killed_at_work_loses_nothing_and_repeats_little() {
     on_servers(async |bus| {
         let (mut ear, _second) = two_services(bus).await;
@@ -28,13 +28,13 @@ async fn a_worker_killed_at_work_loses_nothing_and_repeats_little() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_worker_killed_before_any_confirm_repeats_no_more_than_its_window() {
     killed_in_silence(|bus| &bus.broker, Proxy::hold_replies).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_worker_killed_before_it_could_settle_repeats_no_more_than_its_window() {
     killed_in_silence(|bus| &bus.database, Proxy::blackhole).await;
 }
@@ -93,7 +93,7 @@ fn same_bytes(heard: &[Heard]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_worker_told_to_stop_under_load_leaves_nothing_claimed_and_repeats_nothing() {
     on_servers(async |bus| {
         let (mut ear, _second) = two_services(bus).await;
@@ -121,13 +121,13 @@ async fn a_worker_told_to_stop_under_load_leaves_nothing_claimed_and_repeats_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_worker_stops_in_its_grace_time_though_the_broker_is_silent() {
     stopped_in_silence(|bus| &bus.broker).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_worker_stops_in_its_grace_time_though_the_database_is_silent() {
     stopped_in_silence(|bus| &bus.database).await;
 }
@@ -153,7 +153,7 @@ async fn stopped_in_silence(server: impl Fn(&Bus) -> &Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_second_signal_ends_a_worker_at_once() {
     on_servers(async |bus| {
         bus.configure("default", &[]);

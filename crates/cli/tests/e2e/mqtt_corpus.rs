@@ -37,10 +37,10 @@ async fn every_case_of_the_corpus_is_stored_as_it_should_be_in_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
-async fn every_case_of_the_corpus_is_stored_as_it_should_be_in_postgres() {
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
+async fn every_case_of_the_corpus_is_stored_as_it_should_be_in_the_servers_too() {
     on_plant(&[r##"mqtt.inbound_topics=["#"]"##], async |plant| {
-        check(&plant.postroad, &plant.sql, &plant.mosquitto, "encode(body, 'hex')").await;
+        check(&plant.postroad, &plant.sql, &plant.mosquitto, &plant.sql.hex_of("body")).await;
     })
     .await;
 }

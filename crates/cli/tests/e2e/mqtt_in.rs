@@ -3,7 +3,7 @@
 use crate::support::{Device, Letter, Plant, Publisher, TOPIC, event, on_plant, until};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_worker_killed_three_times_stores_every_message_once() {
     on_plant(&[], async |plant| {
         let mut worker = plant.postroad.worker(&[]);
@@ -23,13 +23,13 @@ async fn a_worker_killed_three_times_stores_every_message_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn workers_in_a_shared_group_store_each_message_once_under_mqtt_3_1_1() {
     shared("4").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn workers_in_a_shared_group_store_each_message_once_under_mqtt_5() {
     shared("5").await;
 }
@@ -57,7 +57,7 @@ async fn shared(protocol_version: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn an_event_sent_twice_is_one_row_and_equal_messages_without_an_id_are_two() {
     on_plant(&[r#"mqtt.inbound_topics=["edgex/events/#", "hall/#"]"#], async |plant| {
         let worker = plant.postroad.worker(&[]);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Device, Plant, on_plant, until};
+use crate::support::{Device, Plant, Server, on_plant, on_plant_with, until};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_database_that_was_away_is_made_up_for_by_the_spool() {
     on_plant(&[], async |plant| {
         let worker = plant.postroad.worker(&[]);
@@ -30,9 +30,10 @@ async fn a_database_that_was_away_is_made_up_for_by_the_spool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn what_status_shows_in_the_spool_outlives_the_worker_and_the_broker() {
-    on_plant(&[], async |plant| {
+    // The lock is PostgreSQL's.
+    on_plant_with(Server::Postgres, &[], async |plant| {
         let mut worker = plant.postroad.worker(&[]);
         plant.postroad.until_status("default", "running").await;
         let device = Device::start(plant.mosquitto.address);
@@ -61,7 +62,7 @@ async fn what_status_shows_in_the_spool_outlives_the_worker_and_the_broker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_broker_that_was_stopped_and_killed_loses_nothing_that_it_acknowledged() {
     on_plant(&[], async |plant| {
         let worker = plant.postroad.worker(&[]);

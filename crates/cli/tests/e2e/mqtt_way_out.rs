@@ -12,7 +12,7 @@ const ENVELOPES: &str = "event.machine.spindle.started";
 const BARE: &str = "/Halle 4/Öfen/set";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Mosquitto and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn every_row_reaches_a_persistent_subscriber_though_the_broker_is_restarted() {
     on_plant(&["inbound_enabled=false"], async |plant| {
         let listener = Listener::start(plant.mosquitto.address, "#").await;
@@ -21,9 +21,9 @@ async fn every_row_reaches_a_persistent_subscriber_though_the_broker_is_restarte
         for (topic, message_type) in [(ENVELOPES, "'event'"), (BARE, "NULL")] {
             let insert = format!(
                 "INSERT INTO outbound_event (topic, message_type, event_type, payload) \
-                 SELECT '{topic}', {message_type}, 'started', jsonb_build_object('n', n) \
-                 FROM generate_series(1, {}) AS n",
-                ROWS / 2
+                 SELECT '{topic}', {message_type}, 'started', {} FROM {}",
+                plant.sql.object(),
+                plant.sql.numbers(usize::try_from(ROWS / 2).unwrap())
             );
             plant.sql.execute(&insert).await;
         }

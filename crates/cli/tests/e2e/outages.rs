@@ -10,7 +10,7 @@ const BROKER_GONE: &str = "broker not available, trying again";
 const DATABASE_GONE: &str = "database not available, trying again";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_broker_that_was_away_costs_no_row_an_attempt() {
     on_servers(async |bus| {
         bus.configure("default", &[]);
@@ -56,7 +56,7 @@ fn warnings(worker: &Worker) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_database_that_was_away_loses_nothing() {
     on_servers(async |bus| {
         bus.configure("default", &[]);
@@ -99,7 +99,7 @@ fn envelope(n: u32) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_worker_that_starts_with_both_servers_down_gets_to_work_when_they_come() {
     on_servers(async |bus| {
         bus.configure("default", &[]);
@@ -124,7 +124,7 @@ async fn a_worker_that_starts_with_both_servers_down_gets_to_work_when_they_come
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_connection_that_is_half_open_is_noticed_and_replaced() {
     on_servers(async |bus| {
         bus.configure("default", &["rabbitmq.heartbeat_seconds=4"]);

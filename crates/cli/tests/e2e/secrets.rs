@@ -57,7 +57,7 @@ async fn the_password_in_a_database_url_is_not_shown_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn the_most_talkative_log_holds_no_password() {
     on_servers(async |bus| {
         bus.configure("default", &[]);

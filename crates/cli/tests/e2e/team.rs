@@ -3,7 +3,7 @@
 use crate::support::{copies, on_servers, until};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn two_workers_share_the_work_and_send_each_row_once() {
     on_servers(async |bus| {
         bus.configure("default", &["batch_size=50"]);
@@ -31,7 +31,7 @@ async fn two_workers_share_the_work_and_send_each_row_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn status_tells_a_running_worker_from_a_stale_and_a_stopped_one() {
     on_servers(async |bus| {
         bus.configure("default", &[]);

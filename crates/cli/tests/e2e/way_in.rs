@@ -7,7 +7,7 @@ use crate::support::{Bus, on_servers, until};
 const TOPIC: &str = "event.machine.spindle.started";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_thousand_envelopes_come_in_once_each_however_often_they_are_sent() {
     on_servers(async |bus| {
         bus.configure("default", &[]);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Bus, copies, on_servers, until};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_thousand_rows_come_out_once_each_and_are_published() {
     on_servers(async |bus| {
         bus.configure("default", &[]);
@@ -33,7 +33,7 @@ async fn a_thousand_rows_come_out_once_each_and_are_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_message_carries_the_properties_of_the_contract() {
     on_servers(async |bus| {
         bus.configure("default", &[]);
@@ -83,7 +83,7 @@ async fn a_message_carries_the_properties_of_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_request_nobody_takes_is_tried_with_growing_gaps_until_it_is_an_error() {
     on_servers(async |bus| {
         bus.configure("default", &["max_retry_count=3", "rabbitmq.binding_keys=[]"]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -12,14 +12,17 @@ use crate::Database;
 use crate::dialect::{Dialect, Sql};
 
 /// Parameter: config key.
-const CREATE: Sql = Sql::same(
-    "INSERT INTO event_bus_runtime_config (config_key) VALUES ($1) ON CONFLICT DO NOTHING",
-);
+const CREATE: Sql = Sql {
+    sqlite: "INSERT INTO event_bus_runtime_config (config_key) VALUES ($1) ON CONFLICT DO NOTHING",
+    postgres: "INSERT INTO event_bus_runtime_config (config_key) VALUES ($1) ON CONFLICT DO NOTHING",
+    mysql: "INSERT IGNORE INTO event_bus_runtime_config (config_key) VALUES ($1)",
+};
 /// Parameter: config key.
 const TOUCH: Sql = Sql {
     sqlite: "\
 UPDATE event_bus_runtime_config SET updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE config_key = $1",
     postgres: "UPDATE event_bus_runtime_config SET updated_at = now() WHERE config_key = $1",
+    mysql: "UPDATE event_bus_runtime_config SET updated_at = utc_timestamp(6) WHERE config_key = $1",
 };
 
 /// What a change did.
@@ -177,8 +180,13 @@ async fn apply(
     let tables: BTreeSet<_> = assignments.iter().map(|assignment| assignment.table.name).collect();
     let mut changed = false;
     for table in tables.into_iter().filter(|table| *table != RUNTIME.name) {
-        let create = format!("INSERT INTO {table} (config_key) VALUES ($1) ON CONFLICT DO NOTHING");
-        changed |= execute(db, create, [config_key.into()]).await?;
+        let create = match dialect {
+            Dialect::Sqlite | Dialect::Postgres => {
+                format!("INSERT INTO {table} (config_key) VALUES ($1) ON CONFLICT DO NOTHING")
+            }
+            Dialect::MySql => format!("INSERT IGNORE INTO {table} (config_key) VALUES ($1)"),
+        };
+        changed |= execute(dialect, db, create, &[config_key.into()]).await?;
     }
     for Assignment { table, column, value } in assignments {
         let value = column.check(value).map_err(|problem| ConfigError::InvalidValue {
@@ -187,10 +195,13 @@ async fn apply(
         })?;
         let cast = if column.is_json() && dialect == Dialect::Postgres { "::jsonb" } else { "" };
         let (table, column) = (table.name, column.name);
-        let update = format!(
-            "UPDATE {table} SET {column} = $1{cast} WHERE config_key = $2 AND {column} IS DISTINCT FROM $1{cast}"
-        );
-        changed |= execute(db, update, [value, config_key.into()]).await?;
+        let differs = match dialect {
+            Dialect::Sqlite | Dialect::Postgres => format!("{column} IS DISTINCT FROM $1{cast}"),
+            Dialect::MySql => format!("NOT {column} <=> $1"),
+        };
+        let update =
+            format!("UPDATE {table} SET {column} = $1{cast} WHERE config_key = $2 AND {differs}");
+        changed |= execute(dialect, db, update, &[value, config_key.into()]).await?;
     }
     if changed {
         db.execute_raw(TOUCH.bind(dialect, [config_key.into()])).await?;
@@ -199,13 +210,13 @@ async fn apply(
     Ok(changed)
 }
 
-async fn execute<const N: usize>(
+async fn execute(
+    dialect: Dialect,
     db: &DatabaseTransaction,
     text: String,
-    values: [sea_orm::Value; N],
+    values: &[sea_orm::Value],
 ) -> Result<bool, ConfigError> {
-    let backend: DbBackend = db.get_database_backend();
-    let result = db.execute_raw(Statement::from_sql_and_values(backend, text, values)).await?;
+    let result = db.execute_raw(dialect.statement(text, values)).await?;
     Ok(result.rows_affected() > 0)
 }
 

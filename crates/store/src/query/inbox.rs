@@ -22,6 +22,12 @@ source_service, parent_request_id, chain_depth, payload::text AS payload, header
 to_char(processed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS processed_at, last_error, retry_count,
 to_char(next_retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS next_retry_at,
 to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS created_at",
+    mysql: "\
+seq, id, config_key, message_id, topic, request_id, message_type, message_status, event_type, reply_to,
+source_service, parent_request_id, chain_depth, payload, headers, status, processed,
+concat(left(date_format(processed_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS processed_at, last_error, retry_count,
+concat(left(date_format(next_retry_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS next_retry_at,
+concat(left(date_format(created_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS created_at",
 };
 
 /// A row of `inbound_event`.

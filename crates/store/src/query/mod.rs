@@ -25,7 +25,7 @@ fn select(db: &Database, columns: Sql, table: &'static str) -> SelectStatement {
 /// The condition for one row, `None` where no row can have such an id.
 fn id_is(db: &Database, id: &str) -> Option<SimpleExpr> {
     match db.dialect() {
-        Dialect::Sqlite => Some(Expr::col("id").eq(id)),
+        Dialect::Sqlite | Dialect::MySql => Some(Expr::col("id").eq(id)),
         Dialect::Postgres => Uuid::parse_str(id).ok().map(|id| Expr::col("id").eq(id)),
     }
 }
@@ -52,6 +52,7 @@ fn now(db: &Database) -> SimpleExpr {
     Expr::cust(match db.dialect() {
         Dialect::Sqlite => "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
         Dialect::Postgres => "now()",
+        Dialect::MySql => "utc_timestamp(6)",
     })
 }
 

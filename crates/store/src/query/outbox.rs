@@ -22,6 +22,13 @@ to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS
 to_char(next_retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS next_retry_at, last_error,
 to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS created_at,
 to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS updated_at",
+    mysql: "\
+seq, id, config_key, message_id, topic, request_id, event_type, message_type, message_status, source_service,
+parent_request_id, chain_depth, reply_to, payload, headers, ordering_key, status, published,
+concat(left(date_format(published_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS published_at, retry_count,
+concat(left(date_format(next_retry_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS next_retry_at, last_error,
+concat(left(date_format(created_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS created_at,
+concat(left(date_format(updated_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS updated_at",
 };
 
 /// A row of `outbound_event`.

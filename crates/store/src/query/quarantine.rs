@@ -16,6 +16,8 @@ const COLUMNS: Sql = Sql {
     postgres: "\
 id::text AS id, config_key, topic, reason, detail, body, headers::text AS headers,
 to_char(received_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS received_at",
+    mysql: "\
+id, config_key, topic, reason, detail, body, headers, concat(left(date_format(received_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS received_at",
 };
 
 /// A row of `quarantined_message`.
@@ -100,6 +102,10 @@ fn before_now(db: &Database, age: Duration) -> SimpleExpr {
         Dialect::Postgres => {
             let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
             Expr::cust_with_values("now() - $1 * interval '1 second'", [seconds])
+        }
+        Dialect::MySql => {
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            Expr::cust_with_values("utc_timestamp(6) - INTERVAL ? SECOND", [seconds])
         }
     }
 }

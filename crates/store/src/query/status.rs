@@ -18,6 +18,10 @@ FROM event_bus_runtime_config ORDER BY config_key",
 SELECT config_key, broker_type, is_active, worker_status,
     to_char(last_heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS last_heartbeat_at, last_error
 FROM event_bus_runtime_config ORDER BY config_key",
+    mysql: "\
+SELECT config_key, broker_type, is_active, worker_status,
+    concat(left(date_format(last_heartbeat_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS last_heartbeat_at, last_error
+FROM event_bus_runtime_config ORDER BY config_key",
 };
 
 /// A worker is stale when it did not say for three intervals that it lives, and did not say goodbye either.
@@ -37,6 +41,17 @@ SELECT w.config_key, w.id::text AS id, w.host, w.pid, w.version, w.status,
     w.last_error,
     w.status <> 'stopped'
         AND w.last_heartbeat_at < now() - 3 * c.heartbeat_interval_seconds * interval '1 second' AS stale,
+    w.published, w.refused, w.invalid, w.received, w.duplicates, w.quarantined, w.lease_lost, w.disconnects,
+    w.spool_messages, w.spool_bytes, w.possible_gaps
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+ORDER BY w.started_at, w.id",
+    mysql: "\
+SELECT w.config_key, w.id, w.host, w.pid, w.version, w.status,
+    concat(left(date_format(w.started_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS started_at,
+    concat(left(date_format(w.last_heartbeat_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS last_heartbeat_at,
+    w.last_error,
+    w.status <> 'stopped'
+        AND w.last_heartbeat_at < utc_timestamp(6) - INTERVAL 3 * c.heartbeat_interval_seconds SECOND AS stale,
     w.published, w.refused, w.invalid, w.received, w.duplicates, w.quarantined, w.lease_lost, w.disconnects,
     w.spool_messages, w.spool_bytes, w.possible_gaps
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
@@ -66,14 +81,25 @@ SELECT config_key,
     to_char(min(next_retry_at) FILTER (WHERE status = 'pending') AT TIME ZONE 'UTC',
         'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS next_retry_at
 FROM outbound_event GROUP BY config_key",
+    mysql: "\
+SELECT config_key,
+    count(CASE WHEN status = 'pending' THEN 1 END) AS pending,
+    count(CASE WHEN status = 'published' THEN 1 END) AS published,
+    count(CASE WHEN status = 'invalid' THEN 1 END) AS invalid,
+    count(CASE WHEN status = 'error' THEN 1 END) AS error,
+    greatest(0, timestampdiff(SECOND, min(CASE WHEN status = 'pending' THEN created_at END), utc_timestamp(6)))
+        AS oldest_pending_seconds,
+    concat(left(date_format(min(CASE WHEN status = 'pending' THEN next_retry_at END), '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z')
+        AS next_retry_at
+FROM outbound_event GROUP BY config_key",
 };
 
 const INBOUND: Sql = Sql::same(
     "\
 SELECT config_key,
-    count(*) FILTER (WHERE status = 'pending') AS pending,
-    count(*) FILTER (WHERE status = 'processed') AS processed,
-    count(*) FILTER (WHERE status = 'error') AS error
+    count(CASE WHEN status = 'pending' THEN 1 END) AS pending,
+    count(CASE WHEN status = 'processed' THEN 1 END) AS processed,
+    count(CASE WHEN status = 'error' THEN 1 END) AS error
 FROM inbound_event GROUP BY config_key",
 );
 

@@ -22,6 +22,10 @@ parent_request_id, chain_depth, source_service, status, last_error, created_at",
 'outbound' AS direction, seq, id::text AS id, config_key, topic, message_type, message_status, event_type, request_id,
 parent_request_id, chain_depth, source_service, status, last_error,
 to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS created_at",
+    mysql: "\
+'outbound' AS direction, seq, id, config_key, topic, message_type, message_status, event_type, request_id,
+parent_request_id, chain_depth, source_service, status, last_error,
+concat(left(date_format(created_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS created_at",
 };
 
 const INBOUND: Sql = Sql {
@@ -32,6 +36,10 @@ parent_request_id, chain_depth, source_service, status, last_error, created_at",
 'inbound' AS direction, seq, id::text AS id, config_key, topic, message_type, message_status, event_type, request_id,
 parent_request_id, chain_depth, source_service, status, last_error,
 to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS created_at",
+    mysql: "\
+'inbound' AS direction, seq, id, config_key, topic, message_type, message_status, event_type, request_id,
+parent_request_id, chain_depth, source_service, status, last_error,
+concat(left(date_format(created_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS created_at",
 };
 
 /// A message of the chain.

@@ -54,13 +54,39 @@ impl Home {
     }
 
     pub(crate) fn is_sqlite(&self) -> bool {
-        self.database.connection().get_database_backend() == DbBackend::Sqlite
+        self.backend() == DbBackend::Sqlite
+    }
+
+    pub(crate) fn is_mysql(&self) -> bool {
+        self.backend() == DbBackend::MySql
+    }
+
+    fn backend(&self) -> DbBackend {
+        self.database.connection().get_database_backend()
+    }
+
+    /// A table of numbers from 1 to `last`, in its column `n`.
+    pub(crate) fn numbers(&self, last: u32) -> String {
+        if self.is_mysql() {
+            format!("(SELECT seq AS n FROM seq_1_to_{last})")
+        } else {
+            format!(
+                "(WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {last}) SELECT n FROM r)"
+            )
+        }
+    }
+
+    /// A time in UTC as the database reads it.
+    pub(crate) fn time<'t>(&self, time: &'t str) -> &'t str {
+        if self.is_mysql() { time.trim_end_matches('Z') } else { time }
     }
 
     /// An expression for a time so many seconds from the database's now.
     pub(crate) fn seconds_from_now(&self, seconds: i64) -> String {
         if self.is_sqlite() {
             format!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '{seconds} seconds')")
+        } else if self.is_mysql() {
+            format!("utc_timestamp(6) + INTERVAL {seconds} SECOND")
         } else {
             format!("now() + {seconds} * interval '1 second'")
         }

@@ -436,10 +436,10 @@ pub(crate) async fn a_failed_row_is_tried_again_on_request(home: Home) {
 
 pub(crate) async fn a_long_queue_behind_one_key_does_not_slow_a_claim(home: Home) {
     for key in ["'k'", "'l'", "NULL"] {
-        let numbers =
-            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5000)";
+        let numbers = home.numbers(5_000);
         home.execute(&format!(
-            "INSERT INTO outbound_event (topic, payload, ordering_key) {numbers} SELECT 'event.a.b.c', '{{}}', {key} FROM n"
+            "INSERT INTO outbound_event (topic, payload, ordering_key) \
+             SELECT 'event.a.b.c', '{{}}', {key} FROM {numbers} AS n"
         ))
         .await;
     }

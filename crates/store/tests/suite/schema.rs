@@ -15,7 +15,8 @@ pub(crate) async fn a_plain_insert_gets_a_default_for_everything_else(home: Home
     .await;
     let rows = list(&home.database, &Filter::default()).await.unwrap();
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
-    assert_eq!(Uuid::parse_str(&row.id).unwrap().get_version_num(), 4);
+    // MariaDB makes other ones before 11.7.
+    assert!(Uuid::parse_str(&row.id).unwrap().get_version_num() == 4 || home.is_mysql());
     assert_eq!(row.id, row.id.to_lowercase());
     assert_eq!((row.config_key.as_str(), row.status.as_str()), ("default", "pending"));
     assert_eq!((row.published, row.retry_count, row.chain_depth), (false, 0, None));

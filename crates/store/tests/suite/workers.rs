@@ -111,14 +111,13 @@ pub(crate) async fn the_status_counts_rows_by_state(home: Home) {
         home.seconds_from_now(-90)
     ))
     .await;
-    home.execute(
-        "UPDATE outbound_event SET next_retry_at = '2100-01-02T03:04:05.678Z' WHERE seq = 3",
-    )
-    .await;
-    home.execute(
-        "UPDATE outbound_event SET next_retry_at = '2000-01-01T00:00:00Z' WHERE status = 'error'",
-    )
-    .await;
+    for (time, row) in
+        [("2100-01-02T03:04:05.678Z", "seq = 3"), ("2000-01-01T00:00:00Z", "status = 'error'")]
+    {
+        let time = home.time(time);
+        home.execute(&format!("UPDATE outbound_event SET next_retry_at = '{time}' WHERE {row}"))
+            .await;
+    }
     for (state, id) in [("pending", "a"), ("processed", "b"), ("error", "c"), ("error", "d")] {
         home.execute(&format!(
             "INSERT INTO inbound_event (topic, message_id, message_type, payload, status) \

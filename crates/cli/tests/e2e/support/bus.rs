@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::postroad::Postroad;
 use super::rabbit::{Rabbit, Url};
-use super::scratch::{Scratch, resolve};
+use super::scratch::{Scratch, Server, resolve, tell};
 use super::sql::Sql;
 
 /// How the program gets the broker's password.
@@ -31,25 +31,28 @@ pub(crate) struct Bus {
     _folder: TempDir,
 }
 
-/// Runs a test on a new bus, and takes down what it left whatever comes of the test.
-pub(crate) async fn on_servers(test: impl AsyncFnOnce(&Bus)) {
-    let bus = Bus::open().await;
-    let outcome = AssertUnwindSafe(test(&bus)).catch_unwind().await;
-    bus.close().await;
-    if let Err(panic) = outcome {
-        resume_unwind(panic);
+/// Runs a test on a new bus with each database there is, and takes down what it left whatever comes of the test.
+pub(crate) async fn on_servers(test: impl AsyncFn(&Bus)) {
+    for server in Server::ALL {
+        tell(server);
+        let bus = Bus::open(server).await;
+        let outcome = AssertUnwindSafe(test(&bus)).catch_unwind().await;
+        bus.close().await;
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
     }
 }
 
 impl Bus {
-    async fn open() -> Self {
+    async fn open(server: Server) -> Self {
         let tag = Uuid::new_v4().simple().to_string();
         let exchange = format!("e2e-{tag}");
         let url = Url::from_environment();
         let rabbit = Rabbit::connect(&url, &exchange).await;
         let broker = Proxy::start(resolve(&format!("{}:{}", url.host, url.port))).await.unwrap();
 
-        let scratch = Scratch::create(&tag).await;
+        let scratch = Scratch::create(server, &tag).await;
         let sql = scratch.sql().await;
         let (database, database_url) = scratch.behind_proxy().await;
         let folder = TempDir::new().unwrap();
@@ -119,8 +122,9 @@ impl Bus {
     pub(crate) async fn enqueue(&self, rows: u32) {
         let insert = format!(
             "INSERT INTO outbound_event (topic, event_type, payload) \
-             SELECT 'event.machine.spindle.started', 'started', jsonb_build_object('n', n) \
-             FROM generate_series(1, {rows}) AS n"
+             SELECT 'event.machine.spindle.started', 'started', {} FROM {}",
+            self.sql.object(),
+            self.sql.numbers(rows as usize)
         );
         assert_eq!(self.sql.execute(&insert).await, u64::from(rows));
     }
@@ -142,7 +146,7 @@ impl Bus {
     /// Waits until the inbox of a config holds so many messages, and checks that each is there once.
     pub(crate) async fn until_received(&self, config_key: &str, messages: i64) {
         let from = format!("FROM inbound_event WHERE config_key = '{config_key}'");
-        let distinct = format!("SELECT count(DISTINCT (message_id, topic)) {from}");
+        let distinct = format!("SELECT count(DISTINCT concat(message_id, ' ', topic)) {from}");
         self.sql.until_count(messages, &distinct).await;
         assert_eq!(self.sql.count(&format!("SELECT count(*) {from}")).await, messages);
     }

@@ -1,4 +1,4 @@
-//! A place at a Mosquitto and a PostgreSQL database, both the test's own.
+//! A place at a Mosquitto and a database, both the test's own.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::mosquitto::Mosquitto;
 use super::postroad::Postroad;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, Server, tell};
 use super::sql::Sql;
 
 /// The program reaches the database through a proxy, `sql` does not.
@@ -23,9 +23,17 @@ pub(crate) struct Plant {
     _folder: TempDir,
 }
 
+/// Runs a test on a new plant with each database there is.
+pub(crate) async fn on_plant(more: &[&str], test: impl AsyncFn(&mut Plant)) {
+    for server in Server::ALL {
+        tell(server);
+        on_plant_with(server, more, &test).await;
+    }
+}
+
 /// Runs a test on a new plant whose config `default` has these settings more, and takes down what it left.
-pub(crate) async fn on_plant(more: &[&str], test: impl AsyncFnOnce(&mut Plant)) {
-    let mut plant = Plant::open().await;
+pub(crate) async fn on_plant_with(server: Server, more: &[&str], test: impl AsyncFn(&mut Plant)) {
+    let mut plant = Plant::open(server).await;
     configure_mqtt(&plant.postroad, &plant.mosquitto, more);
     let outcome = AssertUnwindSafe(test(&mut plant)).catch_unwind().await;
     plant.scratch.remove(plant.sql).await;
@@ -35,9 +43,9 @@ pub(crate) async fn on_plant(more: &[&str], test: impl AsyncFnOnce(&mut Plant)) 
 }
 
 impl Plant {
-    async fn open() -> Self {
+    async fn open(server: Server) -> Self {
         let mosquitto = Mosquitto::start().await;
-        let scratch = Scratch::create(&Uuid::new_v4().simple().to_string()).await;
+        let scratch = Scratch::create(server, &Uuid::new_v4().simple().to_string()).await;
         let sql = scratch.sql().await;
         let (database, url) = scratch.behind_proxy().await;
         let folder = TempDir::new().unwrap();

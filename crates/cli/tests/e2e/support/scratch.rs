@@ -1,4 +1,4 @@
-//! A new database in the PostgreSQL of the tests.
+//! A new database in a server of the tests.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -6,7 +6,27 @@ use postroad_transport::testing::Proxy;
 
 use super::sql::Sql;
 
+/// A server of databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    Postgres,
+    Mariadb,
+}
+
+impl Server {
+    pub(crate) const ALL: [Self; 2] = [Self::Postgres, Self::Mariadb];
+
+    fn url(self) -> String {
+        let variable = match self {
+            Self::Postgres => "POSTROAD_TEST_POSTGRES_URL",
+            Self::Mariadb => "POSTROAD_TEST_MARIADB_URL",
+        };
+        std::env::var(variable).unwrap_or_else(|_| panic!("{variable} names a {self:?}"))
+    }
+}
+
 pub(crate) struct Scratch {
+    server: Server,
     admin: Sql,
     /// `postgres://user:password`
     user: String,
@@ -16,16 +36,15 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    pub(crate) async fn create(tag: &str) -> Self {
-        let url = std::env::var("POSTROAD_TEST_POSTGRES_URL")
-            .expect("POSTROAD_TEST_POSTGRES_URL names a PostgreSQL");
-        let (server, _) = url.rsplit_once('/').expect("the URL ends in a database's name");
-        let (user, address) = server.rsplit_once('@').expect("the URL names a user");
+    pub(crate) async fn create(server: Server, tag: &str) -> Self {
+        let url = server.url();
+        let (place, _) = url.rsplit_once('/').expect("the URL ends in a database's name");
+        let (user, address) = place.rsplit_once('@').expect("the URL names a user");
         let (user, address) = (user.to_owned(), address.to_owned());
         let admin = Sql::connect(&url).await;
         let name = format!("postroad_{tag}");
         admin.execute(&format!("CREATE DATABASE {name}")).await;
-        Self { admin, user, address, name }
+        Self { server, admin, user, address, name }
     }
 
     /// A connection that nothing disturbs.
@@ -42,13 +61,20 @@ impl Scratch {
 
     pub(crate) async fn remove(self, sql: Sql) {
         sql.close().await;
-        self.admin.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        let force = if self.server == Server::Postgres { " WITH (FORCE)" } else { "" };
+        self.admin.execute(&format!("DROP DATABASE {}{force}", self.name)).await;
         self.admin.close().await;
     }
 
     fn url(&self, address: &str) -> String {
         format!("{}@{address}/{}", self.user, self.name)
     }
+}
+
+/// Shown where a test fails.
+#[expect(clippy::print_stdout, reason = "it goes with the output of the test")]
+pub(crate) fn tell(server: Server) {
+    println!("with {server:?}");
 }
 
 pub(crate) fn resolve(address: &str) -> SocketAddr {

@@ -1,7 +1,9 @@
 //! Plain SQL, as a service in any language writes it.
 
 use postroad_store::Database;
-use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, JsonValue, Statement};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, FromQueryResult, JsonValue, Statement,
+};
 use serde_json::Value;
 
 use super::wait::until;
@@ -48,6 +50,33 @@ impl Sql {
     /// Waits until no row of the outbox is left to send.
     pub(crate) async fn until_sent(&self) {
         self.until_count(0, "SELECT count(*) FROM outbound_event WHERE status = 'pending'").await;
+    }
+
+    /// A table of numbers from 1 to `last` in its column `n`.
+    pub(crate) fn numbers(&self, last: usize) -> String {
+        if self.is_postgres() {
+            format!("generate_series(1, {last}) AS t (n)")
+        } else {
+            format!("(SELECT seq AS n FROM seq_1_to_{last}) AS t")
+        }
+    }
+
+    /// The JSON object `{"n": n}` of a row of [`Self::numbers`].
+    pub(crate) fn object(&self) -> &'static str {
+        if self.is_postgres() { "jsonb_build_object('n', n)" } else { "json_object('n', n)" }
+    }
+
+    /// Bytes of a column in hex.
+    pub(crate) fn hex_of(&self, column: &str) -> String {
+        if self.is_postgres() {
+            format!("encode({column}, 'hex')")
+        } else {
+            format!("lower(hex({column}))")
+        }
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.connection().get_database_backend() == DbBackend::Postgres
     }
 
     pub(crate) async fn close(self) {

@@ -1,0 +1,127 @@
+//! A claim in MariaDB and MySQL, which return nothing from an update: look, lock, take, in one short transaction.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
+
+use crate::dialect::Dialect;
+use crate::outbox::{count, execute, millis};
+use crate::sql_store::SqlStore;
+use crate::turns::Turn;
+
+/// The earliest pending row of each ordering key in a stretch of the index, how many rows of the key were in it, and whether
+/// the first is due. Parameters: first and last turn (exclusive), length of the stretch.
+///
+/// These databases walk an index from one key to the next only by reading what lies between. A key with a long queue
+/// costs one stretch, because the next one begins behind it.
+const HEADS: &str = "\
+SELECT head.ordering_turn, head.seq, head.queued, o.ordering_key, o.due_at <= utc_timestamp(6) AS is_due
+FROM (
+    SELECT ordering_turn, min(seq) AS seq, count(*) AS queued
+    FROM (
+        SELECT ordering_turn, seq FROM outbound_event FORCE INDEX (outbound_event_ordering)
+        WHERE ordering_turn > $1 AND ordering_turn < $2
+        ORDER BY ordering_turn, seq LIMIT $3
+    ) AS stretch
+    GROUP BY ordering_turn
+) AS head STRAIGHT_JOIN outbound_event AS o ON o.seq = head.seq
+ORDER BY head.ordering_turn";
+
+const COLUMNS: &str = "\
+o.seq, o.id, o.topic, o.message_id, o.message_type, o.message_status, o.request_id, o.event_type, o.source_service,
+    o.parent_request_id, o.chain_depth, o.reply_to, o.payload, o.headers, CAST(o.retry_count AS unsigned) AS retry_count,
+    o.ordering_key, timestampdiff(SECOND, '1970-01-01', o.created_at) AS created_at,
+    CAST(coalesce(o.next_retry_at, o.enqueued_at) AS char) AS due";
+
+/// Parameter: JSON list of primary keys.
+const LOCK_HEADS: &str = "\
+FROM JSON_TABLE($1, '$[*]' COLUMNS (seq bigint PATH '$')) AS head STRAIGHT_JOIN outbound_event AS o ON o.seq = head.seq
+WHERE o.status = 'pending' AND o.due_at <= utc_timestamp(6)
+FOR UPDATE SKIP LOCKED";
+
+/// Parameters: config key, limit.
+const LOCK_DUE: &str = "\
+FROM outbound_event AS o FORCE INDEX (outbound_event_due)
+WHERE o.due_config = $1 AND o.due_at <= utc_timestamp(6)
+ORDER BY o.due_at, o.seq LIMIT $2
+FOR UPDATE SKIP LOCKED";
+
+/// Parameters: token, lease in milliseconds, JSON list of primary keys.
+const TAKE: &str = "\
+UPDATE JSON_TABLE($3, '$[*]' COLUMNS (seq bigint PATH '$')) AS due STRAIGHT_JOIN outbound_event AS o ON o.seq = due.seq
+SET o.claim_token = $1, o.claimed_until = utc_timestamp(6) + INTERVAL $2 * 1000 MICROSECOND";
+
+/// The shortest stretch of the index that is looked through for heads.
+const STRETCH: usize = 256;
+
+const MYSQL: Dialect = Dialect::MySql;
+
+impl SqlStore {
+    /// Takes the rows of one turn, and returns them as they are in the table.
+    pub(crate) async fn claim_in_mysql(
+        &self,
+        token: &str,
+        lease: Duration,
+        turn: &Turn,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        let heads = self.heads(turn).await?;
+        let transaction = self.database().begin().await?;
+        let mut rows = Vec::new();
+        if !heads.is_empty() {
+            let heads = MYSQL.keys(&heads);
+            rows = select(&transaction, LOCK_HEADS, &[heads]).await?;
+        }
+        let free = turn.limit.saturating_sub(rows.len());
+        if free > 0 {
+            let values = [self.config_key().into(), count(free)];
+            rows.extend(select(&transaction, LOCK_DUE, &values).await?);
+        }
+        if !rows.is_empty() {
+            let keys: Vec<i64> =
+                rows.iter().map(|row| row.try_get("", "seq")).collect::<Result<_, _>>()?;
+            let values = [token.into(), millis(lease).into(), MYSQL.keys(&keys)];
+            execute(&transaction, MYSQL.statement(TAKE, &values)).await?;
+        }
+        transaction.commit().await?;
+        Ok(rows)
+    }
+
+    /// The first rows of ordering keys, as many due ones as there may be with a key, from where the turn begins.
+    async fn heads(&self, turn: &Turn) -> Result<Vec<i64>, DbErr> {
+        let config_key = self.config_key();
+        let end = format!("{config_key}\u{1}");
+        let mut from = match turn.from.as_str() {
+            // Before every key, the empty one too.
+            "" => config_key.to_owned(),
+            key => format!("{config_key}\0{}", key.trim_end_matches('\u{1}')),
+        };
+        let stretch = (4 * turn.keyed).max(STRETCH);
+        let mut heads = Vec::new();
+        while heads.len() < turn.keyed {
+            let values = [from.as_str().into(), end.as_str().into(), count(stretch)];
+            let found = self.database().connection();
+            let found = found.query_all_raw(MYSQL.statement(HEADS, &values)).await?;
+            let mut looked_at = 0;
+            for row in &found {
+                looked_at += row.try_get::<i64>("", "queued")?;
+                from = row.try_get("", "ordering_turn")?;
+                if row.try_get("", "is_due")? && heads.len() < turn.keyed {
+                    heads.push(row.try_get("", "seq")?);
+                }
+            }
+            if usize::try_from(looked_at).is_ok_and(|looked_at| looked_at < stretch) {
+                break;
+            }
+        }
+        Ok(heads)
+    }
+}
+
+async fn select(
+    transaction: &DatabaseTransaction,
+    rest: &str,
+    values: &[sea_orm::Value],
+) -> Result<Vec<QueryResult>, DbErr> {
+    let text = format!("SELECT {COLUMNS}\n{rest}");
+    transaction.query_all_raw(MYSQL.statement(text, values)).await
+}
