@@ -40,7 +40,10 @@ async fn a_broker_that_was_away_costs_no_row_an_attempt() {
         }
         assert_eq!(copies(&ear.up_to_now().await).len(), 1_000);
         bus.until_received("default", 1_000).await;
-        assert_eq!(bus.sql.count("SELECT max(retry_count)::bigint FROM outbound_event").await, 0);
+        assert_eq!(
+            bus.sql.count("SELECT count(*) FROM outbound_event WHERE retry_count > 0").await,
+            0
+        );
         worker.stop().await;
     })
     .await;
@@ -80,7 +83,10 @@ async fn a_database_that_was_away_loses_nothing() {
         bus.until_received("default", 2_500).await;
         worker.says("database available again").await;
         assert_eq!(worker.said(DATABASE_GONE), 1, "{}", worker.log());
-        assert_eq!(bus.sql.count("SELECT max(retry_count)::bigint FROM outbound_event").await, 0);
+        assert_eq!(
+            bus.sql.count("SELECT count(*) FROM outbound_event WHERE retry_count > 0").await,
+            0
+        );
         assert_eq!(bus.sql.count("SELECT count(*) FROM quarantined_message").await, 0);
         worker.stop().await;
         until("the queue is empty", async || bus.rabbit.depth(&bus.inbox("default")).await == 0)
@@ -117,7 +123,10 @@ async fn a_worker_that_starts_with_both_servers_down_gets_to_work_when_they_come
         bus.sql.until_sent().await;
         bus.until_received("default", 100).await;
         bus.until_status("default", "running").await;
-        assert_eq!(bus.sql.count("SELECT max(retry_count)::bigint FROM outbound_event").await, 0);
+        assert_eq!(
+            bus.sql.count("SELECT count(*) FROM outbound_event WHERE retry_count > 0").await,
+            0
+        );
         worker.stop().await;
     })
     .await;
@@ -144,7 +153,10 @@ async fn a_connection_that_is_half_open_is_noticed_and_replaced() {
         bus.sql.until_sent().await;
         bus.until_received("default", 500).await;
         bus.until_status("default", "running").await;
-        assert_eq!(bus.sql.count("SELECT max(retry_count)::bigint FROM outbound_event").await, 0);
+        assert_eq!(
+            bus.sql.count("SELECT count(*) FROM outbound_event WHERE retry_count > 0").await,
+            0
+        );
         assert_eq!(worker.said(BROKER_GONE), 1, "{}", worker.log());
         worker.stop().await;
     })

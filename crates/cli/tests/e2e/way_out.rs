@@ -61,8 +61,8 @@ async fn a_message_carries_the_properties_of_the_contract() {
         assert_eq!(properties.reply_to().unwrap(), &reply_to);
         assert_eq!(properties.message_type().unwrap(), "request");
         assert_eq!(properties.app_id().unwrap(), &ours);
-        let created = "SELECT floor(extract(epoch FROM created_at))::bigint FROM outbound_event";
-        let created = u64::try_from(bus.sql.count(created).await).unwrap();
+        let created = bus.sql.epoch_of("created_at");
+        let created = u64::try_from(bus.sql.count(&created).await).unwrap();
         assert_eq!(properties.timestamp(), Some(created));
         let headers = properties.headers().unwrap();
         let header = |name: &str| headers.get(&name.try_into().unwrap()).unwrap().to_string();

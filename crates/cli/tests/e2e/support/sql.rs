@@ -26,7 +26,16 @@ impl Sql {
 
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Value> {
         let rows = JsonValue::find_by_statement(self.statement(sql)).all(self.connection()).await;
-        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+        let mut rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        // MariaDB knows truth as a number.
+        for row in &mut rows {
+            for flag in ["published", "processed"] {
+                if let Some(value @ Value::Number(_)) = row.get_mut(flag) {
+                    *value = Value::Bool(*value == 1);
+                }
+            }
+        }
+        rows
     }
 
     /// The only row of a query.
@@ -64,6 +73,16 @@ impl Sql {
     /// The JSON object `{"n": n}` of a row of [`Self::numbers`].
     pub(crate) fn object(&self) -> &'static str {
         if self.is_postgres() { "jsonb_build_object('n', n)" } else { "json_object('n', n)" }
+    }
+
+    /// The query for the only row's time in whole seconds since 1970.
+    pub(crate) fn epoch_of(&self, column: &str) -> String {
+        let epoch = if self.is_postgres() {
+            format!("floor(extract(epoch FROM {column}))::bigint")
+        } else {
+            format!("timestampdiff(SECOND, '1970-01-01', {column})")
+        };
+        format!("SELECT {epoch} FROM outbound_event")
     }
 
     /// Bytes of a column in hex.
