@@ -27,7 +27,7 @@ Examples:
 
 const ITEST_EXAMPLES: &str = "\
 Each test marked `#[ignore = \"needs ...\"]` runs, with the servers' addresses in
-POSTROAD_TEST_AMQP_URL, POSTROAD_TEST_POSTGRES_URL, POSTROAD_TEST_MQTT_URL and
+POSTROAD_TEST_AMQP_URL, POSTROAD_TEST_RABBITMQ_MQTT_URL, POSTROAD_TEST_POSTGRES_URL, POSTROAD_TEST_MQTT_URL and
 POSTROAD_TEST_MARIADB_URL; `--brokers given` reads the same variables.
 
 Examples:

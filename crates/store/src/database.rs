@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use postroad_worker_core::StoreError;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -101,6 +101,14 @@ impl Database {
     pub async fn close(self) {
         // Closing a pool cannot fail; the error is there for other drivers.
         self.connection.close().await.ok();
+    }
+
+    /// The pool, where it is one of PostgreSQL's.
+    pub(crate) fn postgres_pool(&self) -> Option<&PgPool> {
+        match self.dialect {
+            Dialect::Postgres => Some(self.connection.get_postgres_connection_pool()),
+            Dialect::Sqlite | Dialect::MySql => None,
+        }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {

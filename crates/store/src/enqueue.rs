@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::dialect::{Dialect, Sql};
+use crate::wake;
 
 /// Parameters: as the columns are listed.
 const INSERT: Sql = Sql {
@@ -241,5 +242,6 @@ pub async fn enqueue(
         message.ordering_key.into(),
     ];
     db.execute_raw(INSERT.bind(dialect, values)).await.map_err(EnqueueError::Database)?;
+    wake::written();
     Ok(id)
 }

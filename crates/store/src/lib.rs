@@ -24,6 +24,7 @@ mod sql_store;
 mod string_list;
 mod text;
 mod turns;
+mod wake;
 mod workers;
 
 pub use database::{ConnectError, Database, connect};

@@ -31,6 +31,14 @@ impl OutboxStore for SqlStore {
         ask_again(|| execute(self.database().connection(), statement.clone())).await
     }
 
+    async fn woken(&self) {
+        self.wake().hint(self.database()).await;
+    }
+
+    fn is_told(&self) -> bool {
+        self.wake().is_told()
+    }
+
     async fn settle(&self, token: &str, settlements: &[Settlement]) -> Result<usize, StoreError> {
         ask_again(|| self.try_settle(token, settlements)).await
     }

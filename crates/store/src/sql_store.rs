@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Database;
 use crate::turns::Turns;
+use crate::wake::Wake;
 
 /// The engine's outbox, inbox and list of workers in a database, for one `config_key`. Clones share the connections.
 #[derive(Debug, Clone)]
@@ -11,12 +12,18 @@ pub struct SqlStore {
     database: Database,
     config_key: String,
     turns: Arc<Mutex<Turns>>,
+    wake: Arc<Wake>,
 }
 
 impl SqlStore {
     /// A store on `database`. The config itself need not be there.
     pub fn new(database: Database, config_key: impl Into<String>) -> Self {
-        Self { database, config_key: config_key.into(), turns: Arc::default() }
+        Self {
+            database,
+            config_key: config_key.into(),
+            turns: Arc::default(),
+            wake: Arc::default(),
+        }
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -25,6 +32,10 @@ impl SqlStore {
 
     pub(crate) fn config_key(&self) -> &str {
         &self.config_key
+    }
+
+    pub(crate) fn wake(&self) -> &Wake {
+        &self.wake
     }
 
     pub(crate) fn turns(&self) -> MutexGuard<'_, Turns> {

@@ -82,6 +82,26 @@ async fn check_plan(home: &Home, explain: &str, index: &str) {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+async fn a_row_of_another_process_is_a_hint_as_soon_as_it_is_committed() {
+    on_postgres(|home: Home| async move {
+        let store = home.store();
+        // Until it is known that notifications come through; hints of other tests in this process come meanwhile.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !store.is_told() {
+            assert!(tokio::time::Instant::now() < deadline, "it does not listen");
+            tokio::time::timeout(Duration::from_millis(50), store.woken()).await.ok();
+        }
+        // The hints of this process wake every store in it; a row that is written by plain SQL is none of them.
+        let insert = "INSERT INTO outbound_event (topic, payload) VALUES ('event.a.b.c', '{}')";
+        home.execute(insert).await;
+        let hint = tokio::time::timeout(Duration::from_secs(5), store.woken()).await;
+        assert!(hint.is_ok());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_is_unavailable_and_not_an_error_of_connecting() {
     // Port 1 is nobody's.
     let database = connect("postgres://user:hunter2@127.0.0.1:1/db").await.unwrap();

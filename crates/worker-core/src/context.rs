@@ -77,7 +77,7 @@ impl<S, C> Context<S, C> {
     }
 }
 
-/// A time that different workers do not share: less up to a quarter.
+/// A time that different workers do not share: less up to a tenth.
 pub(crate) fn jittered(time: Duration, rng: &mut fastrand::Rng) -> Duration {
-    time.mul_f64(1.0 - 0.25 * rng.f64())
+    time.mul_f64(1.0 - 0.1 * rng.f64())
 }

@@ -28,6 +28,12 @@ const CLAIM_BYTES: usize = 8 << 20;
 const FIRST_GUESS_BYTES: usize = 64 << 10;
 /// Outcomes do not wait longer than this for the rest of their batch.
 const SETTLE_WITHIN: Duration = Duration::from_millis(50);
+/// After a hint the relay looks again so soon, then after twice as long and so on.
+const EAGER: Duration = Duration::from_millis(1);
+/// So many times slower does a relay look that is told of new rows anyway: it still finds retries and what others left.
+const SLOWEST: u32 = 4;
+/// But not slower than this because of it, so that a dead worker's rows are taken over soon after their lease.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// A connection that let a message down is given this long to be replaced before it is tried again.
 const SUSPECT: Duration = Duration::from_secs(2);
 
@@ -61,6 +67,42 @@ where
         }
     };
     tokio::join!(lanes, link::keep(&context, &*transport, sender, &done));
+}
+
+/// What a relay without rows goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Idle {
+    /// It looked so often without a hint.
+    Looked(u32),
+    /// A hint may come before the commit that it is about: look again, soon at first.
+    Told(Duration),
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self::Looked(0)
+    }
+}
+
+impl Idle {
+    /// How long to wait before looking again, if nothing else is heard.
+    fn pause(&mut self, poll: Duration, is_told: bool) -> Duration {
+        match *self {
+            Self::Told(eager) if eager < poll => {
+                *self = Self::Told(2 * eager);
+                eager
+            }
+            Self::Told(_) => {
+                *self = Self::Looked(1);
+                poll
+            }
+            Self::Looked(times) => {
+                *self = Self::Looked(times.saturating_add(1));
+                let slower = if is_told { poll * (times + 1).min(SLOWEST) } else { poll };
+                slower.min(poll.max(LONGEST_PAUSE))
+            }
+        }
+    }
 }
 
 const NEVER_CLOSED: &str = "the window is never closed";
@@ -101,16 +143,21 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
             () = context.stop.cancelled() => return None,
             gate = self.gate.lock() => gate,
         };
+        let mut idle = Idle::default();
         while !context.stop.is_cancelled() {
             let publisher = self.connection(suspect.take()).await?;
             let claimed_at = Instant::now();
             let claim = context.store.claim(self.claim_size(), context.settings.lease);
             match context.ask("outbound", claim).await {
-                Some(claim) if claim.rows.is_empty() => tokio::select! {
-                    biased;
-                    () = self.wake.notified() => {}
-                    () = context.pause(jittered(context.settings.poll_interval, rng)) => {}
-                },
+                Some(claim) if claim.rows.is_empty() => {
+                    let pause = idle.pause(context.settings.poll_interval, context.store.is_told());
+                    tokio::select! {
+                        biased;
+                        () = self.wake.notified() => idle = Idle::Told(EAGER),
+                        () = context.store.woken() => idle = Idle::Told(EAGER),
+                        () = context.pause(jittered(pause, rng)) => {}
+                    }
+                }
                 Some(claim) => {
                     let bytes: usize = claim.rows.iter().map(|row| row.columns.payload.len()).sum();
                     self.row_bytes.store(bytes / claim.rows.len(), Ordering::Relaxed);
@@ -301,5 +348,35 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         if ordered {
             self.wake.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLL: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_relay_that_nobody_tells_looks_at_the_poll_interval() {
+        let mut idle = Idle::default();
+        let pauses: Vec<_> = (0..5).map(|_| idle.pause(POLL, false)).collect();
+        assert_eq!(pauses, [POLL; 5]);
+    }
+
+    #[test]
+    fn one_that_is_told_looks_less_often_up_to_a_limit() {
+        let mut idle = Idle::default();
+        let pauses: Vec<_> = (0..6).map(|_| idle.pause(POLL, true).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 3, 4, 4, 4]);
+        assert_eq!(Idle::Looked(9).pause(3 * POLL, true), LONGEST_PAUSE);
+        assert_eq!(Idle::Looked(9).pause(9 * POLL, true), 9 * POLL);
+    }
+
+    #[test]
+    fn after_a_hint_it_looks_again_soon_and_then_ever_later() {
+        let mut idle = Idle::Told(EAGER);
+        let pauses: Vec<_> = (0..12).map(|_| idle.pause(POLL, true).as_millis()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000, 2_000]);
     }
 }

@@ -99,6 +99,18 @@ pub trait OutboxStore: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
+    /// Ends when rows may have become due since it ended last. Only a hint, which may come too early, too often or not at
+    /// all: the relay looks by itself too. By default there never is one.
+    fn woken(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Whether every row that is committed is followed by a hint at once, as far as is known. The relay then looks less
+    /// often by itself.
+    fn is_told(&self) -> bool {
+        false
+    }
+
     /// Writes outcomes, each only where the row is still held under `token`, and returns how many rows were (the rest
     /// lost their lease). Repeating after an `Err` is safe: a row settled already is no longer held, so it counts as
     /// lost then.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Bus, copies, on_servers, until};
+use crate::support::{Bus, Server, copies, on_server, on_servers, until};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
@@ -132,11 +132,11 @@ async fn watch_retries(bus: &Bus) -> Vec<f64> {
     until("the request ends as an error", async || {
         let row = bus
             .sql
-            .row(
-                "SELECT status, retry_count, \
-                 extract(epoch FROM next_retry_at - updated_at)::float8 AS gap \
+            .row(&format!(
+                "SELECT status, retry_count, {} AS gap \
                  FROM outbound_event WHERE request_id IS NOT NULL",
-            )
+                bus.sql.seconds("updated_at", "next_retry_at")
+            ))
             .await;
         if row["status"] == "pending" && row["retry_count"].as_u64() == Some(gaps.len() as u64 + 1)
         {
@@ -147,4 +147,22 @@ async fn watch_retries(bus: &Bus) -> Vec<f64> {
     .await;
     assert_eq!(gaps.len(), 3, "{gaps:?}");
     gaps
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+async fn postgresql_tells_a_worker_of_new_rows_that_it_would_look_for_much_later() {
+    on_server(Server::Postgres, async |bus| {
+        bus.configure("default", &["poll_interval_ms=3600000"]);
+        let worker = bus.postroad.worker(&[]);
+        bus.until_status("default", "running").await;
+        for rows in 1..=3 {
+            bus.enqueue(1).await;
+            bus.sql
+                .until_count(rows, "SELECT count(*) FROM outbound_event WHERE status = 'published'")
+                .await;
+        }
+        worker.stop().await;
+    })
+    .await;
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{all, execute, id_is, json_text, now, optional_json_text, select};
 use crate::Database;
 use crate::dialect::Sql;
+use crate::wake;
 
 const COLUMNS: Sql = Sql {
     sqlite: "\
@@ -128,5 +129,9 @@ pub async fn retry(db: &Database, which: Retry<'_>) -> Result<u64, StoreError> {
         .value("retry_count", 0)
         .value("next_retry_at", Expr::cust("NULL"))
         .value("updated_at", now(db));
-    execute(db, &update).await
+    let rows = execute(db, &update).await?;
+    if rows > 0 {
+        wake::announce(db).await?;
+    }
+    Ok(rows)
 }

@@ -35,6 +35,7 @@ macro_rules! every_promise {
             outbox::a_store_sees_only_its_own_config,
             outbox::enqueue_writes_what_the_builder_was_told,
             outbox::a_failed_row_is_tried_again_on_request,
+            outbox::a_row_of_this_process_is_a_hint,
             inbox::a_message_is_stored_once_however_often_it_comes,
             inbox::a_batch_is_stored_in_the_order_in_which_it_came,
             inbox::equal_json_in_other_words_is_a_duplicate,

@@ -478,3 +478,10 @@ pub(crate) async fn every_ordering_key_has_its_turn(home: Home) {
     assert_eq!(store.claim(4, LEASE).await.unwrap().rows.len(), 4);
     assert_eq!(store.claim(4, LEASE).await.unwrap().rows.len(), 0);
 }
+
+pub(crate) async fn a_row_of_this_process_is_a_hint(home: Home) {
+    let store = home.store();
+    enqueue(home.database.connection(), NewMessage::bare("event.a.b.c", 1)).await.unwrap();
+    let hint = tokio::time::timeout(Duration::from_secs(5), store.woken()).await;
+    assert!(hint.is_ok());
+}

@@ -48,10 +48,15 @@ pub(crate) async fn a_status_that_does_not_exist_is_refused_by_the_database(home
     }
 }
 
+/// As many as there are migrations.
+async fn all_steps(home: &Home) -> u32 {
+    status(home.database.connection()).await.unwrap().len().try_into().unwrap()
+}
+
 pub(crate) async fn migrations_go_up_and_down_and_up_again(home: Home) {
     let db = home.database.connection();
     assert!(status(db).await.unwrap().iter().all(|(_, applied)| *applied));
-    postroad_migration::down(db, 1).await.unwrap();
+    postroad_migration::down(db, all_steps(&home).await).await.unwrap();
     assert!(status(db).await.unwrap().iter().any(|(_, applied)| !applied));
     assert!(db.execute_unprepared("SELECT 1 FROM outbound_event").await.is_err());
     postroad_migration::up(db).await.unwrap();
@@ -61,7 +66,7 @@ pub(crate) async fn migrations_go_up_and_down_and_up_again(home: Home) {
 }
 
 pub(crate) async fn two_programs_may_migrate_at_once(home: Home) {
-    postroad_migration::down(home.database.connection(), 1).await.unwrap();
+    postroad_migration::down(home.database.connection(), all_steps(&home).await).await.unwrap();
     home.execute("DROP TABLE postroad_migrations").await;
     let neighbour = home.neighbour().await;
     let (one, other) = tokio::join!(

@@ -35,12 +35,17 @@ pub(crate) struct Bus {
 pub(crate) async fn on_servers(test: impl AsyncFn(&Bus)) {
     for server in Server::ALL {
         tell(server);
-        let bus = Bus::open(server).await;
-        let outcome = AssertUnwindSafe(test(&bus)).catch_unwind().await;
-        bus.close().await;
-        if let Err(panic) = outcome {
-            resume_unwind(panic);
-        }
+        on_server(server, &test).await;
+    }
+}
+
+/// The same with one database.
+pub(crate) async fn on_server(server: Server, test: impl AsyncFn(&Bus)) {
+    let bus = Bus::open(server).await;
+    let outcome = AssertUnwindSafe(test(&bus)).catch_unwind().await;
+    bus.close().await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
     }
 }
 

@@ -13,7 +13,7 @@ mod sql;
 mod wait;
 mod worker;
 
-pub(crate) use bus::{Bus, on_servers};
+pub(crate) use bus::{Bus, on_server, on_servers};
 pub(crate) use device::{Device, TOPIC, event};
 pub(crate) use home::Home;
 pub(crate) use mosquitto::Mosquitto;

@@ -85,6 +85,15 @@ impl Sql {
         format!("SELECT {epoch} FROM outbound_event")
     }
 
+    /// Seconds from one time to another.
+    pub(crate) fn seconds(&self, from: &str, to: &str) -> String {
+        if self.is_postgres() {
+            format!("extract(epoch FROM {to} - {from})::float8")
+        } else {
+            format!("CAST(timestampdiff(MICROSECOND, {from}, {to}) AS double) / 1e6")
+        }
+    }
+
     /// Bytes of a column in hex.
     pub(crate) fn hex_of(&self, column: &str) -> String {
         if self.is_postgres() {
