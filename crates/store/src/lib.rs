@@ -1,7 +1,7 @@
 //! Persistence: entities and every SQL statement there is.
 //!
 //! - [`connect`] opens a [`Database`]; `postroad_migration::up` makes its tables.
-//! - [`enqueue`] writes a [`NewMessage`] into the outbox, in the caller's own transaction.
+//! - [`enqueue()`] writes a [`NewMessage`] into the outbox, [`enqueue_all()`] many, in the caller's own transaction.
 //! - [`SqlStore`] is what the engine works on: outbox, inbox and list of workers of one config.
 //! - [`config`] reads and changes the runtime configuration, [`query`] is for looking at it all.
 
@@ -13,6 +13,7 @@ mod arrival;
 mod database;
 mod dialect;
 mod enqueue;
+mod enqueue_all;
 mod fault;
 mod inbox;
 mod inbox_sql;
@@ -29,6 +30,7 @@ mod workers;
 
 pub use database::{ConnectError, Database, connect};
 pub use enqueue::{EnqueueError, NewMessage, enqueue};
+pub use enqueue_all::enqueue_all;
 pub use secret::{Secret, SecretError};
 pub use sql_store::SqlStore;
 pub use string_list::StringList;

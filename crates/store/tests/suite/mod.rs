@@ -34,6 +34,7 @@ macro_rules! every_promise {
             outbox::every_ordering_key_has_its_turn,
             outbox::a_store_sees_only_its_own_config,
             outbox::enqueue_writes_what_the_builder_was_told,
+            outbox::many_messages_are_written_at_once_in_their_order_or_none_is,
             outbox::a_failed_row_is_tried_again_on_request,
             outbox::a_row_of_this_process_is_a_hint,
             inbox::a_message_is_stored_once_however_often_it_comes,
