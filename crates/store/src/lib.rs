@@ -9,6 +9,8 @@
 pub mod config;
 pub mod entity;
 pub mod health;
+#[doc(hidden)]
+pub mod hot;
 pub mod query;
 
 mod arrival;

@@ -1,7 +1,7 @@
 //! Whether a database is fit for what Postroad promises, and how it does.
 //!
-//! [`require`] is for programs that are about to work on it, [`check`] for a person who wants to know. Both only look: the
-//! one transaction that is begun, to know whether writing is allowed, writes nothing.
+//! [`require`] is for programs that are about to work on it, [`check`] for a person who wants to know. Both only look: what
+//! is begun to know whether writing is allowed is taken back.
 
 mod clock;
 mod lines;

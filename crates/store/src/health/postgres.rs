@@ -121,7 +121,7 @@ struct Lacking {
 }
 
 #[derive(FromQueryResult)]
-struct Dead {
+struct RowCounts {
     name: String,
     live: i64,
     dead: i64,
@@ -283,7 +283,7 @@ pub(super) async fn dead_rows(db: &Database) -> Result<Finding, DbErr> {
          FROM pg_stat_user_tables WHERE relid IN ({}) ORDER BY n_dead_tup DESC LIMIT 1",
         tables.join(", ")
     );
-    let Some(Dead { name, live, dead, vacuumed }) = first(db, query).await? else {
+    let Some(RowCounts { name, live, dead, vacuumed }) = first(db, query).await? else {
         return Ok(Finding::ok(CHECK, "nothing is counted yet"));
     };
     let vacuumed = vacuumed.map_or_else(|| "never".to_owned(), |time| format!("at {time}"));

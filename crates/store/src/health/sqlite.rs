@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use postroad_worker_core::Finding;
-use sea_orm::{DbErr, FromQueryResult};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 
 use super::lines::Lines;
 use super::{every, one};
@@ -70,7 +70,13 @@ async fn journal_mode(db: &Database) -> Result<Finding, DbErr> {
 
 async fn write_access(db: &Database) -> Result<Finding, DbErr> {
     const CHECK: &str = "write access";
-    let tried = async { db.begin().await?.rollback().await };
+    let tried = async {
+        // In a file that is read-only even an immediate transaction begins; this write is taken back.
+        let transaction = db.begin().await?;
+        let written = transaction.execute_unprepared("PRAGMA user_version = 0").await;
+        transaction.rollback().await?;
+        written.map(drop)
+    };
     match tried.await {
         Ok(()) => Ok(Finding::ok(CHECK, "may write")),
         Err(error) if is_read_only(&message(&error)) => Ok(Finding::failure(
