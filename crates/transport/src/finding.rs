@@ -1,6 +1,7 @@
 //! What a check-up found, a line each.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// One line of a check-up: what was looked at, how it is and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,17 @@ pub enum Level {
     Failure,
 }
 
+/// What a transport will be used for, which is what its check-up looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wants {
+    /// Messages are published.
+    pub outbound: bool,
+    /// Messages are consumed.
+    pub inbound: bool,
+    /// The largest body.
+    pub max_message_bytes: u64,
+}
+
 impl Finding {
     /// All is well.
     pub fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
@@ -49,6 +61,26 @@ impl Finding {
     ) -> Self {
         Self { advice: advice.into(), level: Level::Failure, ..Self::ok(check, found) }
     }
+
+    /// What anybody between here and these hosts can read, where nothing is encrypted.
+    pub fn plain_text(hosts: &[(String, u16)]) -> Self {
+        const CHECK: &str = "encryption";
+        let far: Vec<_> =
+            hosts.iter().map(|(host, _)| host.as_str()).filter(|host| !is_loopback(host)).collect();
+        if far.is_empty() {
+            return Self::ok(CHECK, "none, on this machine only");
+        }
+        Self::warning(
+            CHECK,
+            format!("password and messages go to {} as plain text", far.join(", ")),
+            "use TLS, or a network that nobody else reads",
+        )
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 impl Level {
@@ -65,5 +97,27 @@ impl Level {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(host: &str, level: Level) {
+        let hosts = [("localhost".to_owned(), 1), (host.to_owned(), 1)];
+        assert_eq!(Finding::plain_text(&hosts).level, level, "{host}");
+    }
+
+    #[test]
+    fn plain_text_is_told_where_it_leaves_the_machine() {
+        check("127.0.0.1", Level::Ok);
+        check("127.1.2.3", Level::Ok);
+        check("[::1]", Level::Ok);
+        check("LOCALHOST", Level::Ok);
+        check("10.0.0.1", Level::Warning);
+        check("rabbit-1", Level::Warning);
+        check("[fe80::1]", Level::Warning);
     }
 }

@@ -50,6 +50,6 @@ mod traits;
 pub mod testing;
 
 pub use error::{ConnectError, Disconnected, PublishError};
-pub use finding::{Finding, Level};
+pub use finding::{Finding, Level, Wants};
 pub use message::{Delivery, Incoming, MqttFlags, Outgoing};
 pub use traits::{Kept, Publisher, Subscriber, Transport};
