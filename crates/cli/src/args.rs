@@ -20,6 +20,7 @@ Examples:
   postroad config import postroad.toml         say which broker, which service
   postroad worker --config-key default         publish and take in, until stopped
   postroad status                              what waits, what went wrong
+  postroad doctor                              what is not as it should be, and what to do
 
 The database is given by --database-url or DATABASE_URL:
   sqlite://postroad.db?mode=rwc  (default)     postgres://user:password@host/database
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Worker(Worker),
     /// What waits, what went wrong, who works; reads only the database
     Status(Status),
+    /// Check database, brokers, spool and settings, and say what to do
+    Doctor(Doctor),
     /// Messages on their way out
     #[command(subcommand)]
     Outbox(Outbox),
@@ -266,6 +269,25 @@ pub(crate) struct Status {
     /// Again every two seconds, until Ctrl-C
     #[arg(long)]
     pub(crate) watch: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks only: it makes nothing, takes no message and publishes none, and may run beside workers. Ends within half a minute,
+with database or broker down too.
+Exit code 1 where something fails, 0 where there are warnings only.
+
+Examples:
+  postroad doctor                              the database, and every active config
+  postroad doctor --config-key default         one config, active or not
+  postroad doctor --json | jq '.checks[] | select(.result != \"ok\")'")]
+pub(crate) struct Doctor {
+    /// Only this config
+    #[arg(long, value_name = "KEY")]
+    pub(crate) config_key: Option<String>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,10 +3,14 @@
 //! - [`connect`] opens a [`Database`]; `postroad_migration::up` makes its tables.
 //! - [`enqueue()`] writes a [`NewMessage`] into the outbox, [`enqueue_all()`] many, in the caller's own transaction.
 //! - [`SqlStore`] is what the engine works on: outbox, inbox and list of workers of one config.
+//! - [`health`] checks a database, for programs that are about to work on it and for a person.
 //! - [`config`] reads and changes the runtime configuration, [`query`] is for looking at it all.
 
 pub mod config;
 pub mod entity;
+pub mod health;
+#[doc(hidden)]
+pub mod hot;
 pub mod query;
 
 mod arrival;

@@ -71,24 +71,15 @@ impl SqlStore {
         lease: Duration,
         turn: &Turn,
     ) -> Result<Vec<(String, OutboxRow)>, DbErr> {
-        let dialect = self.database().dialect();
-        let text = match dialect {
-            Dialect::Sqlite => CLAIM_IN_SQLITE,
-            Dialect::Postgres => CLAIM_IN_POSTGRES,
+        let statement = match self.database().dialect() {
             Dialect::MySql => {
                 let rows = self.claim_in_mysql(token, lease, turn).await?;
                 return with_due(&rows);
             }
+            dialect @ (Dialect::Sqlite | Dialect::Postgres) => {
+                claim_statement(dialect, self.config_key(), token, lease, turn)
+            }
         };
-        let values = [
-            self.config_key().into(),
-            count(turn.limit),
-            token.into(),
-            millis(lease).into(),
-            turn.from.as_str().into(),
-            count(turn.keyed),
-        ];
-        let statement = dialect.statement(text, &values);
         let rows = self.database().connection().query_all_raw(statement).await?;
         with_due(&rows)
     }
@@ -108,7 +99,11 @@ impl SqlStore {
     }
 
     /// At most one statement a kind of outcome, none where there is nothing of the kind.
-    fn settle_statements(&self, token: &str, settlements: &[Settlement]) -> Vec<Statement> {
+    pub(crate) fn settle_statements(
+        &self,
+        token: &str,
+        settlements: &[Settlement],
+    ) -> Vec<Statement> {
         let mut published = Vec::new();
         let mut unacknowledged = Vec::new();
         let mut ended = Vec::new();
@@ -156,6 +151,29 @@ impl SqlStore {
         }
         statements
     }
+}
+
+/// The one statement of a turn, where one is enough.
+pub(crate) fn claim_statement(
+    dialect: Dialect,
+    config_key: &str,
+    token: &str,
+    lease: Duration,
+    turn: &Turn,
+) -> Statement {
+    let text = match dialect {
+        Dialect::Sqlite => CLAIM_IN_SQLITE,
+        Dialect::Postgres | Dialect::MySql => CLAIM_IN_POSTGRES,
+    };
+    let values = [
+        config_key.into(),
+        count(turn.limit),
+        token.into(),
+        millis(lease).into(),
+        turn.from.as_str().into(),
+        count(turn.keyed),
+    ];
+    dialect.statement(text, &values)
 }
 
 /// A row that is done with, unpublished.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use crate::dialect::Dialect;
 use crate::outbox::{count, execute, millis};
@@ -68,19 +68,17 @@ impl SqlStore {
         let transaction = self.database().begin().await?;
         let mut rows = Vec::new();
         if !heads.is_empty() {
-            let heads = MYSQL.keys(&heads);
-            rows = select(&transaction, LOCK_HEADS, &[heads]).await?;
+            rows = transaction.query_all_raw(lock_heads(&heads)).await?;
         }
         let free = turn.limit.saturating_sub(rows.len());
         if free > 0 {
-            let values = [self.config_key().into(), count(free)];
-            rows.extend(select(&transaction, LOCK_DUE, &values).await?);
+            let due = lock_due(self.config_key(), free);
+            rows.extend(transaction.query_all_raw(due).await?);
         }
         if !rows.is_empty() {
             let keys: Vec<i64> =
                 rows.iter().map(|row| row.try_get("", "seq")).collect::<Result<_, _>>()?;
-            let values = [token.into(), millis(lease).into(), MYSQL.keys(&keys)];
-            execute(&transaction, MYSQL.statement(TAKE, &values)).await?;
+            execute(&transaction, take(token, lease, &keys)).await?;
         }
         transaction.commit().await?;
         Ok(rows)
@@ -98,9 +96,8 @@ impl SqlStore {
         let stretch = (4 * turn.keyed).max(STRETCH);
         let mut heads = Vec::new();
         while heads.len() < turn.keyed {
-            let values = [from.as_str().into(), end.as_str().into(), count(stretch)];
             let found = self.database().connection();
-            let found = found.query_all_raw(MYSQL.statement(HEADS, &values)).await?;
+            let found = found.query_all_raw(heads_between(&from, &end, stretch)).await?;
             let mut looked_at = 0;
             for row in &found {
                 looked_at += row.try_get::<i64>("", "queued")?;
@@ -117,11 +114,22 @@ impl SqlStore {
     }
 }
 
-async fn select(
-    transaction: &DatabaseTransaction,
-    rest: &str,
-    values: &[sea_orm::Value],
-) -> Result<Vec<QueryResult>, DbErr> {
-    let text = format!("SELECT {COLUMNS}\n{rest}");
-    transaction.query_all_raw(MYSQL.statement(text, values)).await
+/// The first rows of ordering keys in a stretch of the index.
+pub(crate) fn heads_between(from: &str, end: &str, stretch: usize) -> Statement {
+    MYSQL.statement(HEADS, [from.into(), end.into(), count(stretch)])
+}
+
+/// Locks those of these rows that are due.
+pub(crate) fn lock_heads(keys: &[i64]) -> Statement {
+    MYSQL.statement(format!("SELECT {COLUMNS}\n{LOCK_HEADS}"), [MYSQL.keys(keys)])
+}
+
+/// Locks due rows without an ordering key.
+pub(crate) fn lock_due(config_key: &str, limit: usize) -> Statement {
+    MYSQL.statement(format!("SELECT {COLUMNS}\n{LOCK_DUE}"), [config_key.into(), count(limit)])
+}
+
+/// Leases locked rows.
+pub(crate) fn take(token: &str, lease: Duration, keys: &[i64]) -> Statement {
+    MYSQL.statement(TAKE, [token.into(), millis(lease).into(), MYSQL.keys(keys)])
 }

@@ -36,6 +36,7 @@ mod publisher;
 mod subscriber;
 
 mod breaker;
+mod check;
 mod connect;
 mod events;
 mod headers;

@@ -39,6 +39,10 @@ pub(crate) struct Connected {
     pub(crate) session_present: bool,
     /// The largest packet that the broker takes, where it says so.
     pub(crate) max_packet_bytes: Option<u32>,
+    /// The highest quality of service that the broker knows.
+    pub(crate) max_qos: u8,
+    /// Whether the broker shares subscriptions; in MQTT 3.1.1 it does not say.
+    pub(crate) shares: Option<bool>,
 }
 
 /// Connects to the first host that takes us. What arrives goes into the spool, from the first message on.
@@ -146,20 +150,23 @@ async fn open(
     let answer = client.connect(deadline, options);
     let (relay, answer) = tokio::join!(timeout_at(deadline, relay), answer);
     match (relay, answer) {
-        (Ok(Ok(relay)), Ok(answer)) => Ok(connected(client, relay, &answer)),
+        (Ok(Ok(relay)), Ok(answer)) => Ok(connected(client, relay, &answer, settings.is_v5())),
         (Ok(Err(error)), _) => Err(unreachable(error)),
         (_, Err(error)) => Err(why(&error, settings.is_v5())),
         (Err(_), Ok(_)) => Err(ConnectError::Unreachable("no answer in time".to_owned())),
     }
 }
 
-fn connected(client: Client, relay: Relay, answer: &ServerResponse) -> Connected {
+fn connected(client: Client, relay: Relay, answer: &ServerResponse, is_v5: bool) -> Connected {
     let session_present = answer.connect_response().is_some_and(|answer| answer.session_present);
-    let max_packet_bytes = answer
-        .properties()
-        .get(PropertyCode::MaximumPacketSize)
-        .and_then(|property| property.get_u32());
-    Connected { client, relay, session_present, max_packet_bytes }
+    let properties = answer.properties();
+    let max_packet_bytes =
+        properties.get(PropertyCode::MaximumPacketSize).and_then(|property| property.get_u32());
+    // Absent means two, and yes.
+    let byte = |code| properties.get(code).and_then(|property| property.get_byte());
+    let max_qos = byte(PropertyCode::MaximumQos).unwrap_or(2);
+    let shares = is_v5.then(|| byte(PropertyCode::SharedSubscriptionAvailable) != Some(0));
+    Connected { client, relay, session_present, max_packet_bytes, max_qos, shares }
 }
 
 fn connect_options(settings: &MqttSettings, role: &Role, deadline: Instant) -> ConnectOptions {

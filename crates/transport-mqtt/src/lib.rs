@@ -44,6 +44,7 @@ mod spool;
 mod subscribe;
 mod subscriber;
 
+mod check;
 mod client;
 mod connect;
 mod relay;

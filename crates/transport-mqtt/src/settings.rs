@@ -170,8 +170,13 @@ impl MqttSettings {
 
     /// Another one each time: the broker remembers nothing of a publisher, and two with one id would end each other.
     pub(crate) fn publisher_id(&self) -> String {
+        self.passing_id("out")
+    }
+
+    /// A client id that is used once.
+    pub(crate) fn passing_id(&self, role: &str) -> String {
         let random = Uuid::new_v4().simple().to_string();
-        format!("{}-out-{}", self.client_id, &random[..8])
+        format!("{}-{role}-{}", self.client_id, &random[..8])
     }
 
     pub(crate) fn is_v5(&self) -> bool {

@@ -24,6 +24,8 @@ pub use backoff::Backoff;
 pub use codec::{Codec, EnvelopeCodec};
 pub use decode::decode;
 pub use encode::encode;
+/// What a check-up of a store says, as that of a transport does.
+pub use postroad_transport::{Finding, Level};
 pub use settings::Settings;
 pub use store::{
     Claim, Counts, Heartbeat, InboxEntry, InboxRow, InboxStore, Original, OutboxRow, OutboxStore,

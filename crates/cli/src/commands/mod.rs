@@ -2,6 +2,7 @@
 
 mod config;
 pub(crate) mod database;
+mod doctor;
 mod edgex;
 mod envelope;
 mod inbox;
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Migrate(args) => migrate::run(args, database, output).await,
         Command::Config(command) => config::run(command, database, output).await,
         Command::Worker(args) => worker::run(&args, database).await,
+        Command::Doctor(args) => doctor::run(&args, database, output).await,
         Command::Status(args) => status::run(&args, database, output).await,
         Command::Outbox(command) => outbox::run(command, database, output).await,
         Command::Inbox(command) => inbox::run(command, database, output).await,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use postroad_migration::SchemaState;
 use postroad_store::config::{Config, load};
+use postroad_store::health::{self, Unfit};
 use postroad_store::{Database, SqlStore};
 use postroad_transport::Transport;
 use postroad_transport_memory::Broker;
@@ -75,6 +76,11 @@ impl Runner<'_> {
     async fn look(&self) -> Result<std::result::Result<Config, StoreError>> {
         if let Err(error) = self.database.ping().await {
             return Ok(Err(error));
+        }
+        match health::require(&self.database).await {
+            Ok(()) => {}
+            Err(Unfit::Store(error)) => return Ok(Err(error)),
+            Err(unfit) => return Err(unfit.into()),
         }
         match postroad_migration::schema_state(self.database.connection()).await {
             Ok(SchemaState::Current) => {}
@@ -182,7 +188,7 @@ impl Runner<'_> {
                 transports::memory(self.broker.clone(), &config.runtime, &config.rabbitmq).map(drop)
             }
             "mqtt" => {
-                let seat = Seat::of_check();
+                let seat = Seat::of_check(&config.runtime.config_key, &config.mqtt);
                 transports::mqtt(&config.runtime, &config.mqtt, &seat).map(drop)
             }
             _ => transports::rabbitmq(&config.runtime, &config.rabbitmq).map(drop),

@@ -9,6 +9,8 @@ mod support;
 mod commands;
 mod config;
 mod demo;
+mod doctor;
+mod doctor_servers;
 mod embedded;
 mod quarantine;
 mod rows;

@@ -1,6 +1,7 @@
 //! What a store promises, the same for every database.
 
 pub(crate) mod config;
+pub(crate) mod health;
 pub(crate) mod home;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
@@ -51,6 +52,10 @@ macro_rules! every_promise {
             inbox::two_stores_may_take_the_same_messages_at_once,
             inbox::a_person_marks_messages_as_done_or_failed,
             inbox::quarantine_is_purged_by_id_by_age_or_altogether,
+            health::a_healthy_database_has_nothing_to_complain_of,
+            health::each_index_of_the_migrations_is_missed_and_the_advice_makes_it_again,
+            health::a_row_that_nobody_takes_is_told,
+            health::a_lease_of_a_dead_worker_is_told,
             config::a_new_config_has_the_contracts_defaults,
             config::importing_twice_changes_nothing,
             config::an_unknown_setting_is_named_and_nothing_is_changed,

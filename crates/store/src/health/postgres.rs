@@ -1,0 +1,372 @@
+//! What is to be known of PostgreSQL.
+
+use std::time::Duration;
+
+use postroad_worker_core::{Finding, Level};
+use sea_orm::{DbErr, FromQueryResult};
+
+use super::lines::Lines;
+use super::schema::TABLES;
+use super::{every, first, in_words, one};
+use crate::Database;
+
+/// A transaction that is open for longer keeps rows that were settled long ago from being cleared away.
+const LONG: Duration = Duration::from_mins(10);
+/// So many transactions behind, a slot keeps too many dead rows.
+const FAR_BEHIND: i64 = 1_000_000;
+/// Fewer dead rows are nobody's concern.
+const SOME_DEAD: i64 = 50_000;
+
+const SESSION: &str = "\
+SELECT current_setting('transaction_read_only') = 'on' AS read_only, pg_is_in_recovery() AS standby,
+    current_setting('transaction_isolation') AS isolation, current_setting('server_encoding') AS encoding,
+    current_user::text AS username";
+
+const DURABILITY: &str = "\
+SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+    current_setting('synchronous_commit') AS synchronous_commit";
+
+/// Whether other sessions can be seen, and the transaction that has been open for longest of those that keep dead rows.
+const SIGHT: &str = "SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS all_seen";
+
+const OLDEST: &str = "\
+SELECT 'the transaction of pid ' || pid || ' (' || coalesce(nullif(application_name, ''), 'no application_name') || ', '
+        || coalesce(state, 'no state') || ')' AS holder,
+    floor(extract(epoch FROM now() - xact_start))::bigint AS seconds,
+    'SELECT pg_terminate_backend(' || pid || ')' AS cure
+FROM pg_stat_activity
+WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+    AND (datname = current_database() OR datname IS NULL) AND backend_type <> 'autovacuum worker'
+UNION ALL
+SELECT 'the prepared transaction ' || quote_literal(gid) || ' of ' || owner,
+    floor(extract(epoch FROM now() - prepared))::bigint, 'ROLLBACK PREPARED ' || quote_literal(gid)
+FROM pg_prepared_xacts WHERE database = current_database()
+ORDER BY seconds DESC LIMIT 1";
+
+const SLOTS: &str = "\
+SELECT 'the replication slot ' || quote_literal(slot_name) AS holder, active, age(xmin)::bigint AS transactions,
+    'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')' AS cure
+FROM pg_replication_slots WHERE xmin IS NOT NULL ORDER BY age(xmin) DESC LIMIT 1";
+
+const AUTOVACUUM: &str = "\
+SELECT current_setting('autovacuum') = 'on' AND current_setting('track_counts') = 'on' AS runs";
+
+const TRIGGER: &str = "\
+SELECT tgenabled IN ('O', 'A') AS enabled FROM pg_trigger
+WHERE tgrelid = to_regclass('outbound_event') AND tgname = 'outbound_event_written'";
+
+/// What a worker does with each table, and what only commands for a person do.
+const NEEDS: [(&str, &str, &str); 8] = [
+    ("outbound_event", "SELECT, UPDATE", "INSERT, DELETE"),
+    ("inbound_event", "SELECT, INSERT", "UPDATE, DELETE"),
+    ("inbound_dedupe", "SELECT, INSERT", "DELETE"),
+    ("quarantined_message", "INSERT", "SELECT, DELETE"),
+    ("event_bus_runtime_config", "SELECT, UPDATE", "INSERT"),
+    ("event_bus_rabbitmq_settings", "SELECT", "INSERT, UPDATE"),
+    ("event_bus_mqtt_settings", "SELECT", "INSERT, UPDATE"),
+    ("event_bus_worker", "SELECT, INSERT, UPDATE, DELETE", ""),
+];
+
+#[derive(FromQueryResult)]
+struct Session {
+    read_only: bool,
+    standby: bool,
+    isolation: String,
+    encoding: String,
+    username: String,
+}
+
+#[derive(FromQueryResult)]
+struct Durability {
+    fsync: String,
+    full_page_writes: String,
+    synchronous_commit: String,
+}
+
+#[derive(FromQueryResult)]
+struct Sight {
+    all_seen: bool,
+}
+
+#[derive(FromQueryResult)]
+struct Oldest {
+    holder: String,
+    seconds: i64,
+    cure: String,
+}
+
+#[derive(FromQueryResult)]
+struct Slot {
+    holder: String,
+    active: bool,
+    transactions: i64,
+    cure: String,
+}
+
+#[derive(FromQueryResult)]
+struct Autovacuum {
+    runs: bool,
+}
+
+#[derive(FromQueryResult)]
+struct Trigger {
+    enabled: bool,
+}
+
+#[derive(FromQueryResult)]
+struct Lacking {
+    name: String,
+    privilege: String,
+    username: String,
+}
+
+#[derive(FromQueryResult)]
+struct RowCounts {
+    name: String,
+    live: i64,
+    dead: i64,
+    vacuumed: Option<String>,
+}
+
+pub(super) async fn fitness(db: &Database, lines: &mut Lines) {
+    lines.add("write access", write_access(db)).await;
+    lines.add("isolation", isolation(db)).await;
+    lines.add("encoding", encoding(db)).await;
+}
+
+pub(super) async fn health(db: &Database, lines: &mut Lines) {
+    lines.add("durability", durability(db)).await;
+    lines.add("old transactions", old_transactions(db)).await;
+    lines.add("replication slots", replication_slots(db)).await;
+    lines.add("autovacuum", autovacuum(db)).await;
+}
+
+async fn write_access(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "write access";
+    let Session { read_only, standby, username, .. } = one(db, SESSION).await?;
+    Ok(match (read_only, standby) {
+        (_, true) => Finding::failure(
+            CHECK,
+            "the database server is a standby, which is read-only",
+            "connect to the primary",
+        ),
+        (true, false) => Finding::failure(
+            CHECK,
+            "the database is read-only (default_transaction_read_only is on)",
+            format!(
+                "set it off for the database, the user or the server, such as by \
+                 `ALTER ROLE {username} SET default_transaction_read_only = off`"
+            ),
+        ),
+        (false, false) => Finding::ok(CHECK, "may write"),
+    })
+}
+
+/// At a stricter level two workers fail each other's claims, and a duplicate fails its batch.
+async fn isolation(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "isolation";
+    let Session { isolation, username, .. } = one(db, SESSION).await?;
+    Ok(if isolation == "read committed" {
+        Finding::ok(CHECK, isolation)
+    } else {
+        Finding::failure(
+            CHECK,
+            format!("transactions are `{isolation}`, and have to be `read committed`"),
+            format!(
+                "`ALTER ROLE {username} SET default_transaction_isolation = 'read committed'`, and the same where the \
+                 database or the server sets it"
+            ),
+        )
+    })
+}
+
+async fn encoding(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "encoding";
+    let Session { encoding, .. } = one(db, SESSION).await?;
+    Ok(if encoding == "UTF8" {
+        Finding::ok(CHECK, encoding)
+    } else {
+        Finding::failure(
+            CHECK,
+            format!("the database's encoding is `{encoding}`, which cannot hold every message"),
+            "make a database with ENCODING 'UTF8' TEMPLATE template0",
+        )
+    })
+}
+
+async fn durability(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "durability";
+    let settings: Durability = one(db, DURABILITY).await?;
+    let Durability { fsync, full_page_writes, synchronous_commit } = &settings;
+    let all = format!(
+        "fsync = {fsync}, full_page_writes = {full_page_writes}, synchronous_commit = {synchronous_commit}"
+    );
+    Ok(if [fsync, full_page_writes, synchronous_commit].iter().any(|setting| *setting == "off") {
+        Finding::warning(
+            CHECK,
+            format!("{all}: a crash may cost messages that the broker was told are stored"),
+            "switch on what is off",
+        )
+    } else {
+        Finding::ok(CHECK, all)
+    })
+}
+
+/// Dead rows are cleared away only up to the oldest transaction, and every claim has to step over them.
+async fn old_transactions(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "old transactions";
+    let Sight { all_seen } = one(db, SIGHT).await?;
+    let oldest = first::<Oldest>(db, OLDEST).await?;
+    let blind = "GRANT pg_read_all_stats to this user to see the transactions of others";
+    let Some(Oldest { holder, seconds, cure }) = oldest else {
+        let (found, advice) =
+            if all_seen { ("none", "") } else { ("none of this user's own", blind) };
+        return Ok(Finding { advice: advice.to_owned(), ..Finding::ok(CHECK, found) });
+    };
+    let age = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let found = format!("{holder} is open for {}", in_words(age));
+    Ok(if age > LONG {
+        Finding::warning(
+            CHECK,
+            format!("{found} and keeps vacuum from clearing away settled rows"),
+            format!("let it end, or end it: {cure}"),
+        )
+    } else {
+        let advice = if all_seen { "" } else { blind };
+        Finding { advice: advice.to_owned(), ..Finding::ok(CHECK, found) }
+    })
+}
+
+async fn replication_slots(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "replication slots";
+    Ok(match first::<Slot>(db, SLOTS).await? {
+        None => Finding::ok(CHECK, "none keeps dead rows"),
+        Some(Slot { active: true, transactions, .. }) if transactions < FAR_BEHIND => {
+            Finding::ok(CHECK, format!("at most {transactions} transactions behind"))
+        }
+        Some(Slot { holder, active, transactions, cure }) => {
+            let idle = if active { "" } else { ", which nobody uses," };
+            Finding::warning(
+                CHECK,
+                format!(
+                    "{holder}{idle} is {transactions} transactions behind and keeps vacuum from clearing away settled rows"
+                ),
+                format!(
+                    "let its reader catch up, or drop it where it is of no use any more: {cure}"
+                ),
+            )
+        }
+    })
+}
+
+async fn autovacuum(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "autovacuum";
+    let Autovacuum { runs } = one(db, AUTOVACUUM).await?;
+    Ok(if runs {
+        Finding::ok(CHECK, "on")
+    } else {
+        Finding::warning(
+            CHECK,
+            "autovacuum or track_counts is off: an outbox collects dead rows until claims crawl",
+            "switch both on",
+        )
+    })
+}
+
+/// The table with the most dead rows.
+pub(super) async fn dead_rows(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "dead rows";
+    let tables: Vec<_> = TABLES.iter().map(|name| format!("to_regclass('{name}')")).collect();
+    let query = format!(
+        "SELECT relname::text AS name, n_live_tup AS live, n_dead_tup AS dead, \
+             to_char(greatest(last_vacuum, last_autovacuum) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS vacuumed \
+         FROM pg_stat_user_tables WHERE relid IN ({}) ORDER BY n_dead_tup DESC LIMIT 1",
+        tables.join(", ")
+    );
+    let Some(RowCounts { name, live, dead, vacuumed }) = first(db, query).await? else {
+        return Ok(Finding::ok(CHECK, "nothing is counted yet"));
+    };
+    let vacuumed = vacuumed.map_or_else(|| "never".to_owned(), |time| format!("at {time}"));
+    let found = format!("{name}: {dead} dead beside {live} live rows, last vacuumed {vacuumed}");
+    Ok(if dead > SOME_DEAD && dead > live {
+        Finding::warning(
+            CHECK,
+            found,
+            format!(
+                "`VACUUM ANALYZE {name}`; where that clears nothing away, see old transactions and replication slots"
+            ),
+        )
+    } else {
+        Finding::ok(CHECK, found)
+    })
+}
+
+/// Without it nothing is lost, but a row of another process waits for the next look of a worker.
+pub(super) async fn trigger(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "trigger";
+    Ok(match first::<Trigger>(db, TRIGGER).await? {
+        Some(Trigger { enabled: true }) => {
+            Finding::ok(CHECK, "outbound_event_written wakes the workers")
+        }
+        Some(Trigger { enabled: false }) => Finding::warning(
+            CHECK,
+            "outbound_event_written is disabled: new rows wait for the next poll",
+            "ALTER TABLE outbound_event ENABLE TRIGGER outbound_event_written",
+        ),
+        None => Finding::warning(
+            CHECK,
+            "outbound_event_written is missing: new rows wait for the next poll",
+            "CREATE TRIGGER outbound_event_written AFTER INSERT ON outbound_event FOR EACH STATEMENT EXECUTE FUNCTION \
+             postroad_outbox_written()",
+        ),
+    })
+}
+
+pub(super) async fn permissions(db: &Database) -> Result<Finding, DbErr> {
+    let needed = lacking(db, |(_, needed, _)| needed).await?;
+    let handy = lacking(db, |(_, _, handy)| handy).await?;
+    let (lacking, level) =
+        if needed.is_empty() { (handy, Level::Warning) } else { (needed, Level::Failure) };
+    Ok(judge_permissions(&lacking, level))
+}
+
+async fn lacking(
+    db: &Database,
+    which: impl Fn((&'static str, &'static str, &'static str)) -> &'static str,
+) -> Result<Vec<Lacking>, DbErr> {
+    let pairs: Vec<_> = NEEDS
+        .into_iter()
+        .flat_map(|needs| {
+            let privileges = which(needs).split(", ").filter(|privilege| !privilege.is_empty());
+            privileges.map(move |privilege| format!("('{}', '{privilege}')", needs.0))
+        })
+        .collect();
+    let query = format!(
+        "SELECT n.name, n.privilege, current_user::text AS username FROM (VALUES {}) AS n (name, privilege) \
+         WHERE NOT has_table_privilege(n.name, n.privilege)",
+        pairs.join(", ")
+    );
+    every(db, query).await
+}
+
+fn judge_permissions(lacking: &[Lacking], level: Level) -> Finding {
+    const CHECK: &str = "permissions";
+    let Some(Lacking { username, .. }) = lacking.first() else {
+        return Finding::ok(CHECK, "all that worker and commands need");
+    };
+    let list: Vec<_> =
+        lacking.iter().map(|it| format!("{} on {}", it.privilege, it.name)).collect();
+    let grants: Vec<_> = lacking
+        .iter()
+        .map(|it| format!("GRANT {} ON {} TO {username}", it.privilege, it.name))
+        .collect();
+    let who = match level {
+        Level::Failure => "a worker",
+        Level::Ok | Level::Warning => "some command",
+    };
+    Finding {
+        level,
+        advice: grants.join("; "),
+        ..Finding::ok(CHECK, format!("{username} lacks what {who} needs: {}", list.join(", ")))
+    }
+}
