@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use postroad_worker_core::{Finding, Level};
+use postroad_worker_core::Finding;
 use sea_orm::sqlx::{self, Executor};
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, RuntimeErr};
+use sea_orm::{DbErr, FromQueryResult, RuntimeErr};
 
 use super::lines::Lines;
 use super::schema::TABLES;
 use super::version::Product;
 use super::{every, first, in_words, one};
 use crate::Database;
-use crate::dialect::Dialect;
 use crate::fault::message;
 
 /// A transaction that is open for longer keeps old versions of rows, which every claim has to step over.
@@ -39,50 +38,14 @@ FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id() 
 const HISTORY: &str = "\
 SELECT CAST(count AS signed) AS length FROM information_schema.innodb_metrics WHERE name = 'trx_rseg_history_len'";
 
-/// Table, what a worker does with it, and what only commands for a person do.
-const NEEDS: [(&str, &[Use], &[Use]); 8] = [
-    ("outbound_event", &[Use::Select, Use::Update], &[Use::Insert, Use::Delete]),
-    ("inbound_event", &[Use::Select, Use::Insert], &[Use::Update, Use::Delete]),
-    ("inbound_dedupe", &[Use::Select, Use::Insert, Use::Update], &[Use::Delete]),
-    ("quarantined_message", &[Use::Insert], &[Use::Select, Use::Delete]),
-    ("event_bus_runtime_config", &[Use::Select, Use::Update], &[Use::Insert]),
-    ("event_bus_rabbitmq_settings", &[Use::Select], &[Use::Insert, Use::Update]),
-    ("event_bus_mqtt_settings", &[Use::Select], &[Use::Insert, Use::Update]),
-    ("event_bus_worker", &[Use::Select, Use::Insert, Use::Update, Use::Delete], &[]),
-];
-
-#[derive(Debug, Clone, Copy)]
-enum Use {
-    Select,
-    Insert,
-    Update,
-    Delete,
-}
-
-impl Use {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Select => "SELECT",
-            Self::Insert => "INSERT",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-        }
-    }
-
-    /// A statement that needs the permission and does nothing. To explain one takes what it takes to run it.
-    fn explain(self, table: &str) -> String {
-        match self {
-            Self::Select => format!("EXPLAIN SELECT config_key FROM {table} WHERE false"),
-            Self::Insert => format!("EXPLAIN INSERT INTO {table} (config_key) VALUES ('')"),
-            Self::Update => format!("EXPLAIN UPDATE {table} SET config_key = '' WHERE false"),
-            Self::Delete => format!("EXPLAIN DELETE FROM {table} WHERE false"),
-        }
-    }
-}
-
 #[derive(FromQueryResult)]
 struct Isolation {
     isolation: String,
+}
+
+#[derive(FromQueryResult)]
+struct SqlMode {
+    sql_mode: String,
 }
 
 #[derive(FromQueryResult)]
@@ -114,14 +77,10 @@ struct History {
     length: i64,
 }
 
-#[derive(FromQueryResult)]
-struct User {
-    username: String,
-}
-
 pub(super) async fn fitness(db: &Database, product: Product, lines: &mut Lines) {
     lines.add("write access", write_access(db)).await;
     lines.add("isolation", isolation(db, product)).await;
+    lines.add("sql_mode", sql_mode(db)).await;
     lines.add("collation", collation(db, product)).await;
 }
 
@@ -175,6 +134,33 @@ async fn isolation(db: &Database, product: Product) -> Result<Finding, DbErr> {
              to READ-COMMITTED on the server",
         )
     })
+}
+
+/// Every connection of ours asks for the strict mode; what it adds to comes from the server.
+async fn sql_mode(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "sql_mode";
+    let SqlMode { sql_mode } =
+        one(db, "SELECT CAST(@@SESSION.sql_mode AS char) AS sql_mode").await?;
+    Ok(judge_sql_mode(CHECK, &sql_mode))
+}
+
+fn judge_sql_mode(check: &str, sql_mode: &str) -> Finding {
+    let has = |mode| sql_mode.split(',').any(|set| set == mode);
+    if !has("STRICT_TRANS_TABLES") && !has("STRICT_ALL_TABLES") {
+        Finding::failure(
+            check,
+            "sql_mode is not strict though that was asked for: values that do not fit would be cut",
+            "a proxy in between drops `SET SESSION sql_mode`: let it pass, or set STRICT_TRANS_TABLES on the server",
+        )
+    } else if has("NO_BACKSLASH_ESCAPES") {
+        Finding::failure(
+            check,
+            "sql_mode has NO_BACKSLASH_ESCAPES, by which the tables would keep ordering keys apart in another way",
+            "take it out of the server's sql_mode",
+        )
+    } else {
+        Finding::ok(check, "strict")
+    }
 }
 
 /// Two ids that differ in a letter's case or in a space at the end are two messages.
@@ -313,7 +299,7 @@ fn unseen(check: &str) -> Finding {
 }
 
 /// Any kind of "access denied".
-fn is_denied(error: &DbErr) -> bool {
+pub(super) fn is_denied(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner))) =
         error
     else {
@@ -327,52 +313,20 @@ fn is_denied(error: &DbErr) -> bool {
     matches!(number, 1044 | 1142 | 1143 | 1227)
 }
 
-pub(super) async fn permissions(db: &Database) -> Result<Finding, DbErr> {
-    let (mut needed, mut handy) = (Vec::new(), Vec::new());
-    for (table, by_worker, by_commands) in NEEDS {
-        for (uses, lacking) in [(by_worker, &mut needed), (by_commands, &mut handy)] {
-            for one in uses {
-                let statement = Dialect::MySql.statement(one.explain(table), []);
-                if let Err(error) = db.connection().query_all_raw(statement).await
-                    && is_denied(&error)
-                {
-                    lacking.push((one.name(), table));
-                }
-            }
-        }
-    }
-    let User { username } = one(db, "SELECT CAST(current_user() AS char) AS username").await?;
-    let (lacking, level) =
-        if needed.is_empty() { (handy, Level::Warning) } else { (needed, Level::Failure) };
-    Ok(judge_permissions(&username, &lacking, level))
-}
-
-fn judge_permissions(username: &str, lacking: &[(&str, &str)], level: Level) -> Finding {
-    const CHECK: &str = "permissions";
-    if lacking.is_empty() {
-        return Finding::ok(CHECK, "all that worker and commands need");
-    }
-    let quoted = username.replacen('@', "'@'", 1);
-    let list: Vec<_> =
-        lacking.iter().map(|(privilege, table)| format!("{privilege} on {table}")).collect();
-    let grants: Vec<_> = lacking
-        .iter()
-        .map(|(privilege, table)| format!("GRANT {privilege} ON {table} TO '{quoted}'"))
-        .collect();
-    let who = match level {
-        Level::Failure => "a worker",
-        Level::Ok | Level::Warning => "some command",
-    };
-    Finding {
-        level,
-        advice: grants.join("; "),
-        ..Finding::ok(CHECK, format!("{username} lacks what {who} needs: {}", list.join(", ")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use postroad_worker_core::Level;
+
     use super::*;
+
+    #[test]
+    fn a_mode_that_cuts_values_or_reads_statements_in_another_way_is_refused() {
+        let judge = |mode| judge_sql_mode("", mode).level;
+        assert_eq!(judge("PIPES_AS_CONCAT,STRICT_TRANS_TABLES"), Level::Ok);
+        assert_eq!(judge("STRICT_ALL_TABLES"), Level::Ok);
+        assert_eq!(judge("PIPES_AS_CONCAT"), Level::Failure);
+        assert_eq!(judge("STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES"), Level::Failure);
+    }
 
     #[test]
     fn the_largest_message_has_to_fit_and_a_batch_had_better() {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use postroad_worker_core::{Finding, Level};
+use postroad_worker_core::Finding;
 use sea_orm::{DbErr, FromQueryResult};
 
 use super::lines::Lines;
 use super::schema::TABLES;
-use super::{every, first, in_words, one};
+use super::{first, in_words, one};
 use crate::Database;
 
 /// A transaction that is open for longer keeps rows that were settled long ago from being cleared away.
@@ -55,18 +55,6 @@ const TRIGGER: &str = "\
 SELECT tgenabled IN ('O', 'A') AS enabled FROM pg_trigger
 WHERE tgrelid = to_regclass('outbound_event') AND tgname = 'outbound_event_written'";
 
-/// What a worker does with each table, and what only commands for a person do.
-const NEEDS: [(&str, &str, &str); 8] = [
-    ("outbound_event", "SELECT, UPDATE", "INSERT, DELETE"),
-    ("inbound_event", "SELECT, INSERT", "UPDATE, DELETE"),
-    ("inbound_dedupe", "SELECT, INSERT", "DELETE"),
-    ("quarantined_message", "INSERT", "SELECT, DELETE"),
-    ("event_bus_runtime_config", "SELECT, UPDATE", "INSERT"),
-    ("event_bus_rabbitmq_settings", "SELECT", "INSERT, UPDATE"),
-    ("event_bus_mqtt_settings", "SELECT", "INSERT, UPDATE"),
-    ("event_bus_worker", "SELECT, INSERT, UPDATE, DELETE", ""),
-];
-
 #[derive(FromQueryResult)]
 struct Session {
     read_only: bool,
@@ -111,13 +99,6 @@ struct Autovacuum {
 #[derive(FromQueryResult)]
 struct Trigger {
     enabled: bool,
-}
-
-#[derive(FromQueryResult)]
-struct Lacking {
-    name: String,
-    privilege: String,
-    username: String,
 }
 
 #[derive(FromQueryResult)]
@@ -320,53 +301,4 @@ pub(super) async fn trigger(db: &Database) -> Result<Finding, DbErr> {
              postroad_outbox_written()",
         ),
     })
-}
-
-pub(super) async fn permissions(db: &Database) -> Result<Finding, DbErr> {
-    let needed = lacking(db, |(_, needed, _)| needed).await?;
-    let handy = lacking(db, |(_, _, handy)| handy).await?;
-    let (lacking, level) =
-        if needed.is_empty() { (handy, Level::Warning) } else { (needed, Level::Failure) };
-    Ok(judge_permissions(&lacking, level))
-}
-
-async fn lacking(
-    db: &Database,
-    which: impl Fn((&'static str, &'static str, &'static str)) -> &'static str,
-) -> Result<Vec<Lacking>, DbErr> {
-    let pairs: Vec<_> = NEEDS
-        .into_iter()
-        .flat_map(|needs| {
-            let privileges = which(needs).split(", ").filter(|privilege| !privilege.is_empty());
-            privileges.map(move |privilege| format!("('{}', '{privilege}')", needs.0))
-        })
-        .collect();
-    let query = format!(
-        "SELECT n.name, n.privilege, current_user::text AS username FROM (VALUES {}) AS n (name, privilege) \
-         WHERE NOT has_table_privilege(n.name, n.privilege)",
-        pairs.join(", ")
-    );
-    every(db, query).await
-}
-
-fn judge_permissions(lacking: &[Lacking], level: Level) -> Finding {
-    const CHECK: &str = "permissions";
-    let Some(Lacking { username, .. }) = lacking.first() else {
-        return Finding::ok(CHECK, "all that worker and commands need");
-    };
-    let list: Vec<_> =
-        lacking.iter().map(|it| format!("{} on {}", it.privilege, it.name)).collect();
-    let grants: Vec<_> = lacking
-        .iter()
-        .map(|it| format!("GRANT {} ON {} TO {username}", it.privilege, it.name))
-        .collect();
-    let who = match level {
-        Level::Failure => "a worker",
-        Level::Ok | Level::Warning => "some command",
-    };
-    Finding {
-        level,
-        advice: grants.join("; "),
-        ..Finding::ok(CHECK, format!("{username} lacks what {who} needs: {}", list.join(", ")))
-    }
 }
