@@ -164,7 +164,7 @@ pub(crate) fn state(word: &str) -> Cell {
             cell.fg(Color::Green)
         }
         "pending" | "starting" | "stopping" | "reconnecting" => cell.fg(Color::Yellow),
-        "error" | "invalid" | "stale" | "failed" => cell.fg(Color::Red),
+        "error" | "invalid" | "stale" | "failed" | "overdue" => cell.fg(Color::Red),
         _ => cell,
     }
 }

@@ -8,6 +8,7 @@ mod inbox;
 mod input;
 mod migrate;
 mod outbox;
+mod prune;
 mod quarantine;
 mod status;
 mod topic;
@@ -32,6 +33,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Config(command) => config::run(command, database, output).await,
         Command::Worker(args) => worker::run(&args, database).await,
         Command::Status(args) => status::run(&args, database, output).await,
+        Command::Prune(args) => prune::run(&args, database, output).await,
         Command::Outbox(command) => outbox::run(command, database, output).await,
         Command::Inbox(command) => inbox::run(command, database, output).await,
         Command::Quarantine(command) => quarantine::run(command, database, output).await,

@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod embedded;
 mod quarantine;
+mod retention;
 mod rows;
 mod schema;
 mod secrets;
