@@ -18,6 +18,7 @@
 //! ```
 
 mod m0001_create_tables;
+mod m0002_retention;
 mod m0004_wake_up;
 mod migrator;
 mod mysql;

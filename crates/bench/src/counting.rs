@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroad_store::SqlStore;
+use postroad_store::{CleaningRun, SqlStore};
 use postroad_worker_core::{
-    Claim, Heartbeat, InboxEntry, InboxStore, OutboxStore, Settlement, StoreError, Stored,
-    WorkerRegistry,
+    Begun, Claim, Cleaned, Heartbeat, InboxEntry, InboxStore, Maintenance, Occasion, OutboxStore,
+    RunEnd, Settlement, StoreError, Stored, WorkerRegistry,
 };
 use tokio::sync::watch;
 
@@ -74,5 +74,36 @@ impl InboxStore for Counting {
 impl WorkerRegistry for Counting {
     async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
         self.inner.heartbeat(heartbeat).await
+    }
+}
+
+impl Maintenance for Counting {
+    type Run = CleaningRun;
+
+    async fn begin(
+        &self,
+        occasion: Occasion,
+        lease: Duration,
+        first: Duration,
+    ) -> Result<Begun<CleaningRun>, StoreError> {
+        self.inner.begin(occasion, lease, first).await
+    }
+
+    async fn clean(
+        &self,
+        run: &mut CleaningRun,
+        rows: usize,
+        lease: Duration,
+    ) -> Result<Cleaned, StoreError> {
+        self.inner.clean(run, rows, lease).await
+    }
+
+    async fn end(
+        &self,
+        run: &CleaningRun,
+        end: &RunEnd,
+        next: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        self.inner.end(run, end, next).await
     }
 }

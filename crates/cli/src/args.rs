@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Check database, brokers, spool and settings, and say what to do
     Doctor(Doctor),
+    /// Delete what is done with and was kept for long enough
+    Prune(Prune),
     /// Messages on their way out
     #[command(subcommand)]
     Outbox(Outbox),
@@ -294,6 +296,27 @@ pub(crate) struct Doctor {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A worker does the same every hour. How many days each kind is kept is in the config: retention_days_published and so on.
+Exit code 1 where another process is cleaning.
+
+Examples:
+  postroad prune --dry-run                     count only
+  postroad prune --config-key billing
+  postroad config set billing retention_days_error=90 retention_days_published=never")]
+pub(crate) struct Prune {
+    /// Only this config
+    #[arg(long, value_name = "KEY")]
+    pub(crate) config_key: Option<String>,
+    /// Count what is due and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Example:\n  postroad trace 0198c0de-0000-7000-8000-000000000001")]
 pub(crate) struct Trace {
     /// A request_id anywhere in the chain
@@ -310,7 +333,8 @@ Examples:
   postroad outbox send --topic edgenexus.request.machine.read --request-id r-1 \\
       --reply-to ebmr.response.machine.read --payload @request.json
   postroad outbox list --status error
-  postroad outbox retry --status error")]
+  postroad outbox retry --status error
+  postroad outbox skip 0198c0de-0000-7000-8000-000000000001")]
 pub(crate) enum Outbox {
     /// Write a row, checked first
     Send(Box<Send>),
@@ -329,6 +353,11 @@ pub(crate) enum Outbox {
         /// Only of this config, with --status
         #[arg(long, value_name = "KEY", requires = "status")]
         config_key: Option<String>,
+    },
+    /// Give a pending row up as `error`, so that those behind it in its ordering key go on
+    Skip {
+        /// Its id
+        id: String,
     },
 }
 

@@ -164,7 +164,7 @@ pub(crate) fn state(word: &str) -> Cell {
             cell.fg(Color::Green)
         }
         "pending" | "starting" | "stopping" | "reconnecting" | "warning" => cell.fg(Color::Yellow),
-        "error" | "invalid" | "stale" | "failed" | "failure" => cell.fg(Color::Red),
+        "error" | "invalid" | "stale" | "failed" | "failure" | "overdue" => cell.fg(Color::Red),
         _ => cell,
     }
 }

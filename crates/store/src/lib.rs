@@ -2,7 +2,7 @@
 //!
 //! - [`connect`] opens a [`Database`]; `postroad_migration::up` makes its tables.
 //! - [`enqueue()`] writes a [`NewMessage`] into the outbox, [`enqueue_all()`] many, in the caller's own transaction.
-//! - [`SqlStore`] is what the engine works on: outbox, inbox and list of workers of one config.
+//! - [`SqlStore`] is what the engine works on: outbox, inbox, list of workers and retention of one config.
 //! - [`health`] checks a database, for programs that are about to work on it and for a person.
 //! - [`config`] reads and changes the runtime configuration, [`query`] is for looking at it all.
 
@@ -24,6 +24,7 @@ mod inbox_sql;
 mod outbox;
 mod outbox_mysql;
 mod outbox_sql;
+mod retention;
 mod secret;
 mod sql_store;
 mod string_list;
@@ -35,6 +36,7 @@ mod workers;
 pub use database::{ConnectError, Database, connect};
 pub use enqueue::{EnqueueError, NewMessage, enqueue};
 pub use enqueue_all::enqueue_all;
+pub use retention::CleaningRun;
 pub use secret::{Secret, SecretError};
 pub use sql_store::SqlStore;
 pub use string_list::StringList;

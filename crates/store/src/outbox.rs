@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::dialect::Dialect;
 use crate::fault::ask_again;
 use crate::outbox_sql::{
-    CLAIM_IN_POSTGRES, CLAIM_IN_SQLITE, RENEW, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED,
+    CLAIM_IN_POSTGRES, CLAIM_IN_SQLITE, RENEW, SETTLE_DELETED, SETTLE_ENDED, SETTLE_PENDING,
+    SETTLE_PUBLISHED,
 };
 use crate::sql_store::SqlStore;
 use crate::text::note;
@@ -137,11 +138,19 @@ impl SqlStore {
         }
         let dialect = self.database().dialect();
         let mut statements = Vec::new();
+        if self.deletes_on_publish() {
+            published.append(&mut unacknowledged);
+        }
         for (rows, remark) in [(published, None), (unacknowledged, Some(UNACKNOWLEDGED))] {
-            if !rows.is_empty() {
-                let values = [token.into(), dialect.keys(&rows), remark.into()];
-                statements.push(SETTLE_PUBLISHED.bind(dialect, values));
+            if rows.is_empty() {
+                continue;
             }
+            let (token, keys) = (token.into(), dialect.keys(&rows));
+            statements.push(if self.deletes_on_publish() {
+                SETTLE_DELETED.bind(dialect, [token, keys])
+            } else {
+                SETTLE_PUBLISHED.bind(dialect, [token, keys, remark.into()])
+            });
         }
         if !ended.is_empty() {
             statements.push(SETTLE_ENDED.bind(dialect, [token.into(), json(&ended).into()]));

@@ -1,4 +1,4 @@
-//! A whole worker: both sides, heartbeats and a clean stop.
+//! A whole worker: both sides, cleaning up, heartbeats and a clean stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::state::State;
 use crate::{
-    Codec, Counts, Heartbeat, InboxStore, OutboxStore, Settings, WorkerIdentity, WorkerRegistry,
-    WorkerStatus, inbound, outbound,
+    Codec, Counts, Heartbeat, InboxStore, Maintenance, OutboxStore, Settings, WorkerIdentity,
+    WorkerRegistry, WorkerStatus, inbound, maintenance, outbound,
 };
 
 /// The last heartbeat does not hold up the end longer than this.
@@ -21,7 +21,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Everything a worker is made of.
 #[derive(Debug)]
 pub struct Worker<S, T, C> {
-    /// Outbox, inbox and list of workers.
+    /// Outbox, inbox, list of workers and what to clean.
     pub store: Arc<S>,
     /// The broker.
     pub transport: Arc<T>,
@@ -35,7 +35,7 @@ pub struct Worker<S, T, C> {
 
 impl<S, T, C> Worker<S, T, C>
 where
-    S: OutboxStore + InboxStore + WorkerRegistry,
+    S: OutboxStore + InboxStore + WorkerRegistry + Maintenance,
     T: Transport,
     C: Codec,
 {
@@ -62,6 +62,7 @@ where
         if context.settings.inbound {
             sides.spawn(inbound::run(Arc::clone(&context), Arc::clone(&transport)));
         }
+        sides.spawn(maintenance::run(Arc::clone(&context)));
         let work = async {
             while let Some(side) = sides.join_next().await {
                 side.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));

@@ -133,8 +133,10 @@ impl Runner<'_> {
     ) -> Result<()> {
         let key = config.runtime.config_key.as_str();
         let stop = self.stop.child_token();
+        let store = SqlStore::new(self.database.clone(), key)
+            .delete_on_publish(config.runtime.delete_on_publish);
         let worker = Engine {
-            store: Arc::new(SqlStore::new(self.database.clone(), key)),
+            store: Arc::new(store),
             transport: Arc::new(transport),
             codec: Arc::new(codec),
             settings: self.settings(config)?,

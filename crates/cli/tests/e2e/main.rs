@@ -13,6 +13,7 @@ mod doctor;
 mod doctor_servers;
 mod embedded;
 mod quarantine;
+mod retention;
 mod rows;
 mod schema;
 mod secrets;

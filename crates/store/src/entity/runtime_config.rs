@@ -65,6 +65,20 @@ pub struct Model {
     pub poll_interval_ms: u32,
     /// How often a worker says that it lives.
     pub heartbeat_interval_seconds: u32,
+    /// Days after which a published row is deleted; null: never.
+    pub retention_days_published: Option<u32>,
+    /// The same of a processed message.
+    pub retention_days_processed: Option<u32>,
+    /// The same of a row of outbox or inbox that ended as `error`.
+    pub retention_days_error: Option<u32>,
+    /// The same of an `invalid` row.
+    pub retention_days_invalid: Option<u32>,
+    /// The same of a message in quarantine.
+    pub retention_days_quarantined: Option<u32>,
+    /// Days for which a message is known that came; for as long as its row is there in any case.
+    pub retention_days_dedupe: Option<u32>,
+    /// Whether a row is deleted as soon as it is published.
+    pub delete_on_publish: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

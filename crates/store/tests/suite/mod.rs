@@ -5,6 +5,7 @@ pub(crate) mod health;
 pub(crate) mod home;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
+pub(crate) mod retention;
 pub(crate) mod schema;
 pub(crate) mod workers;
 
@@ -56,11 +57,26 @@ macro_rules! every_promise {
             health::each_index_of_the_migrations_is_missed_and_the_advice_makes_it_again,
             health::a_row_that_nobody_takes_is_told,
             health::a_lease_of_a_dead_worker_is_told,
+            retention::a_row_goes_when_its_days_are_over_and_not_before,
+            retention::a_message_goes_when_its_days_are_over_and_not_before,
+            retention::a_duplicate_is_known_for_its_days_and_as_long_as_its_row_is_there,
+            retention::many_notes_of_one_moment_are_walked_in_batches,
+            retention::only_one_cleaner_works_at_a_time,
+            retention::eight_cleaners_at_once_are_one_and_seven_that_wait,
+            retention::a_run_is_due_by_the_databases_clock,
+            retention::rows_that_stay_are_looked_at_once_a_run,
+            retention::a_walk_ends_where_rows_are_young_unless_a_person_asks,
+            retention::a_config_keeps_what_is_anothers,
+            retention::what_is_due_is_counted_and_told,
+            retention::a_published_row_is_deleted_at_once_where_that_is_wanted,
+            retention::a_skipped_head_lets_the_next_row_go,
+            retention::cleaning_goes_on_beside_the_work,
             config::a_new_config_has_the_contracts_defaults,
             config::importing_twice_changes_nothing,
             config::an_unknown_setting_is_named_and_nothing_is_changed,
             config::a_value_out_of_range_is_refused,
             config::settings_are_set_from_text,
+            config::days_are_a_number_or_never,
             config::a_password_is_never_printed,
             workers::a_heartbeat_is_mirrored_into_the_config,
             workers::a_worker_without_heartbeats_is_stale,
