@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, Outcomes};
 use crate::context::{Context, jittered};
+use crate::lease::Lease;
 use crate::link::{self, Link};
 use crate::{Claim, Codec, OutboxStore, Outcome, Settlement};
 
@@ -211,16 +212,16 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let Claim { token, rows } = claim;
         let ordered = rows.iter().any(|row| row.ordering_key.is_some());
         let count = rows.len();
+        let lease = Lease::new(settings, claimed_at);
         let (mut batch, messages) =
             Batch::prepare(rows, &*context.codec, settings, publisher.confirms());
         let mut publishing: FuturesUnordered<_> = messages
             .into_iter()
-            .map(|(seq, message)| self.publish(publisher, seq, message))
+            .map(|(seq, message)| self.publish(publisher, &lease, seq, message))
             .collect();
         let mut settling = FuturesUnordered::new();
         let mut served = true;
-        let mut until = claimed_at + settings.publish_time();
-        let mut renew_at = claimed_at + settings.renew_interval();
+        let mut renew_at = lease.renew_at();
         let mut settle_at = Instant::now() + SETTLE_WITHIN;
         let gave_up = loop {
             if settling.is_empty() {
@@ -243,15 +244,20 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
                     batch.judge(seq, result, place, settings, rng);
                 }
                 () = sleep_until(settle_at), if !batch.settled.rows.is_empty() && settling.is_empty() => {}
-                () = sleep_until(until), if !batch.underway.is_empty() => {
+                () = sleep_until(lease.until()), if !batch.underway.is_empty() => {
                     break Some("no confirm before the lease ended");
                 }
                 () = context.give_up.cancelled() => break Some("no confirm before the worker stopped"),
                 () = sleep_until(renew_at), if !batch.underway.is_empty() => {
                     let asked_at = Instant::now();
                     let call = context.store.renew(&token, settings.lease);
-                    if let Ok(Some(_)) = timeout_at(until, context.ask("outbound", call)).await {
-                        until = asked_at + settings.publish_time();
+                    match timeout_at(lease.until(), context.ask("outbound", call)).await {
+                        // Nobody settles these but us, so somebody else has them.
+                        Ok(Some(held)) if held < batch.underway.len() => {
+                            break Some("the lease was lost before a confirm came");
+                        }
+                        Ok(Some(_)) => lease.renewed(asked_at),
+                        Ok(None) | Err(_) => {}
                     }
                     renew_at = asked_at + settings.renew_interval();
                 }
@@ -280,16 +286,19 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
     async fn publish(
         &self,
         publisher: &P,
+        lease: &Lease,
         seq: i64,
         message: Outgoing,
     ) -> (i64, Result<(), PublishError>, Option<SemaphorePermit<'_>>) {
         if self.careful.load(Ordering::Relaxed) == 0 {
             let place = self.window.acquire().await.expect(NEVER_CLOSED);
+            lease.allows().await;
             return (seq, publisher.publish(message).await, Some(place));
         }
         // Alone, so that a message that breaks the connection is known by it.
         let whole = u32::try_from(self.context.settings.window.max(1)).unwrap_or(u32::MAX);
         let alone = self.window.acquire_many(whole).await.expect(NEVER_CLOSED);
+        lease.allows().await;
         let result = publisher.publish(message).await;
         if !matches!(result, Err(PublishError::Unconfirmed(_))) {
             let less = |left: usize| Some(left.saturating_sub(1));
@@ -333,9 +342,10 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let count =
             |kind: fn(&Outcome) -> bool| settled.iter().filter(|row| kind(&row.outcome)).count();
         let totals = &self.context.state.totals;
-        totals
-            .published
-            .add(count(|outcome| matches!(outcome, Outcome::Published | Outcome::Unacknowledged)));
+        let published =
+            count(|outcome| matches!(outcome, Outcome::Published | Outcome::Unacknowledged));
+        // What another worker holds is its to count.
+        totals.published.add(published.min(held));
         totals.invalid.add(count(|outcome| matches!(outcome, Outcome::Invalid(_))));
         totals
             .refused
