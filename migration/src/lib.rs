@@ -19,6 +19,7 @@
 
 mod m0001_create_tables;
 mod m0004_wake_up;
+mod m0010_late_rows;
 mod migrator;
 mod mysql;
 mod state;

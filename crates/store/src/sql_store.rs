@@ -1,8 +1,10 @@
 //! The store of one config.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Database;
+use crate::outbox_postgres::Held;
 use crate::turns::Turns;
 use crate::wake::Wake;
 
@@ -12,6 +14,9 @@ pub struct SqlStore {
     database: Database,
     config_key: String,
     turns: Arc<Mutex<Turns>>,
+    held: Arc<Mutex<Held>>,
+    /// Whether the last claim found nothing.
+    quiet: Arc<AtomicBool>,
     wake: Arc<Wake>,
 }
 
@@ -22,6 +27,8 @@ impl SqlStore {
             database,
             config_key: config_key.into(),
             turns: Arc::default(),
+            held: Arc::default(),
+            quiet: Arc::default(),
             wake: Arc::default(),
         }
     }
@@ -40,5 +47,17 @@ impl SqlStore {
 
     pub(crate) fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        self.quiet.store(quiet, Ordering::Relaxed);
     }
 }

@@ -33,6 +33,11 @@ const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 const EAGER: Duration = Duration::from_millis(1);
 /// So many times slower does a relay look that is told of new rows anyway: it still finds retries and what others left.
 const SLOWEST: u32 = 4;
+/// After so many looks in vain one that is not told looks a little less often too, so that an idle worker asks the database
+/// less than once a second, all that it asks included.
+const PATIENT: u32 = 8;
+/// By so much.
+const PATIENCE: f64 = 1.5;
 /// But not slower than this because of it, so that a dead worker's rows are taken over soon after their lease.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// A connection that let a message down is given this long to be replaced before it is tried again.
@@ -99,7 +104,11 @@ impl Idle {
             }
             Self::Looked(times) => {
                 *self = Self::Looked(times.saturating_add(1));
-                let slower = if is_told { poll * (times + 1).min(SLOWEST) } else { poll };
+                let slower = match is_told {
+                    true => poll * (times + 1).min(SLOWEST),
+                    false if times >= PATIENT => poll.mul_f64(PATIENCE),
+                    false => poll,
+                };
                 slower.min(poll.max(LONGEST_PAUSE))
             }
         }
@@ -368,10 +377,11 @@ mod tests {
     const POLL: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_relay_that_nobody_tells_looks_at_the_poll_interval() {
+    fn a_relay_that_nobody_tells_looks_at_the_poll_interval_and_less_often_after_a_while() {
         let mut idle = Idle::default();
-        let pauses: Vec<_> = (0..5).map(|_| idle.pause(POLL, false)).collect();
-        assert_eq!(pauses, [POLL; 5]);
+        let pauses: Vec<_> = (0..10).map(|_| idle.pause(POLL, false)).collect();
+        assert_eq!(pauses[..8], [POLL; 8]);
+        assert_eq!(pauses[8..], [POLL.mul_f64(1.5); 2]);
     }
 
     #[test]
