@@ -44,7 +44,7 @@ impl Lease {
     /// its rows in the hands of another, whatever its timers say by then.
     pub(crate) async fn allows(&self) {
         if Instant::now() >= self.until() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

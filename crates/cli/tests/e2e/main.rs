@@ -17,11 +17,14 @@ mod secrets;
 mod status;
 
 mod crashes;
+mod crowds;
+mod idle;
 mod mqtt_config;
 mod mqtt_corpus;
 mod mqtt_in;
 mod mqtt_outages;
 mod mqtt_way_out;
+mod ordering;
 mod outages;
 mod samples;
 mod team;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::wait::until;
+use super::worker::signal;
 
 /// Killed when this is dropped.
 pub(crate) struct Mosquitto {
@@ -63,10 +64,7 @@ impl Mosquitto {
     /// SIGTERM: it ends in good order.
     pub(crate) async fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
-        // By the shell's own `kill`: a minimal machine has no program of that name.
-        let mut kill = Command::new("sh");
-        kill.args(["-c", "kill -s TERM \"$0\"", &child.id().to_string()]);
-        assert!(kill.status().unwrap().success());
+        signal(child.id(), "TERM");
         until("Mosquitto ends", async || child.try_wait().unwrap().is_some()).await;
     }
 }
