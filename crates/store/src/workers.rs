@@ -87,9 +87,39 @@ UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_he
 WHERE config_key = $1",
 };
 
+/// Parameter: config key. A worker that was stopped says so itself, one that was killed says nothing for three heartbeats.
+const OTHERS: Sql = Sql {
+    sqlite: "\
+SELECT count(*) AS others
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+WHERE w.config_key = $1 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+  AND w.last_heartbeat_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
+    printf('-%d seconds', 3 * c.heartbeat_interval_seconds))",
+    postgres: "\
+SELECT count(*) AS others
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+WHERE w.config_key = $1 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+  AND w.last_heartbeat_at >= now() - 3 * c.heartbeat_interval_seconds * interval '1 second'",
+    mysql: "\
+SELECT count(*) AS others
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+WHERE w.config_key = $1 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+  AND w.last_heartbeat_at >= utc_timestamp(6) - INTERVAL 3 * c.heartbeat_interval_seconds SECOND",
+};
+
 impl WorkerRegistry for SqlStore {
     async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
         ask_again(|| self.try_heartbeat(heartbeat)).await
+    }
+
+    async fn others_take_in(&self) -> Result<bool, StoreError> {
+        let ask = || async {
+            let statement = OTHERS.bind(self.database().dialect(), [self.config_key().into()]);
+            let row = self.database().connection().query_one_raw(statement).await?;
+            let others: Option<i64> = row.map(|row| row.try_get("", "others")).transpose()?;
+            Ok(others.is_some_and(|others| others > 0))
+        };
+        ask_again(ask).await
     }
 }
 

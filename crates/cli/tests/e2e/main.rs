@@ -16,11 +16,13 @@ mod schema;
 mod secrets;
 mod status;
 
+mod cluster;
 mod crashes;
 mod crowds;
 mod idle;
 mod mqtt_config;
 mod mqtt_corpus;
+mod mqtt_group;
 mod mqtt_in;
 mod mqtt_outages;
 mod mqtt_way_out;

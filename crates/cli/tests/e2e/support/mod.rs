@@ -1,12 +1,14 @@
 //! What every test here is made of.
 
 mod bus;
+mod cluster;
 mod crowd;
 mod device;
 mod home;
 mod mosquitto;
 mod mqtt;
 mod plant;
+mod ports;
 mod postroad;
 mod rabbit;
 mod recorder;
@@ -16,7 +18,8 @@ mod sql;
 mod wait;
 mod worker;
 
-pub(crate) use bus::{Bus, on_server, on_servers};
+pub(crate) use bus::{Bus, on_server, on_server_and_broker, on_servers};
+pub(crate) use cluster::Cluster;
 pub(crate) use crowd::Crowd;
 pub(crate) use device::{Device, TOPIC, event};
 pub(crate) use home::Home;
