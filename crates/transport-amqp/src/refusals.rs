@@ -111,7 +111,7 @@ mod tests {
         let mut refusals = Refusals::default();
         refusals.none(&patience, now, now + Duration::from_secs(59));
         assert_eq!(patience.get(), LONGEST);
-        refusals.none(&patience, now, now + Duration::from_secs(60));
+        refusals.none(&patience, now, now + CALM);
         assert_eq!(patience.get(), FIRST);
     }
 }

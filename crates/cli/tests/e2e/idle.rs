@@ -31,7 +31,7 @@ async fn idle(bus: &Bus) {
     let (before, time) = (bus.database.requests(), worker.cpu_time());
     tokio::time::sleep(TIME).await;
     let asked = bus.database.requests() - before;
-    let took = worker.cpu_time() - time;
+    let took = worker.cpu_time().saturating_sub(time);
     let database = if bus.sql.is_postgres() { "PostgreSQL" } else { "MariaDB" };
     show(&format!("{database}: {asked} questions and {took:?} of a core in {TIME:?}"));
     assert!(asked >= 1, "it does not even look");

@@ -1,5 +1,6 @@
 //! Three RabbitMQ nodes of a test's own, in one cluster.
 
+use std::fmt::Write;
 use std::fs::{self, File, Permissions};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -122,7 +123,7 @@ impl Cluster {
              cluster_partition_handling = pause_minority\n"
         );
         for (number, name) in names.iter().enumerate() {
-            config += &format!("cluster_formation.classic_config.nodes.{number} = {name}\n");
+            writeln!(config, "cluster_formation.classic_config.nodes.{number} = {name}").unwrap();
         }
         fs::write(home.join("rabbitmq.conf"), config).unwrap();
         fs::write(home.join("nothing"), "").unwrap();
