@@ -15,9 +15,9 @@ use sea_orm::sqlx::sqlite::{
 };
 use sea_orm::sqlx::{ConnectOptions, Connection, Executor};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    SqlxMySqlConnector, SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
+    SqliteTransactionMode, SqlxMySqlConnector, SqlxPostgresConnector, SqlxSqliteConnector,
+    TransactionOptions, TransactionTrait,
 };
 
 use crate::dialect::Dialect;
@@ -89,6 +89,17 @@ impl Database {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
+        self.connection.begin_with_options(options).await
+    }
+
+    /// The same, where `sees_uncommitted` one that reads what others have not committed. Its locking reads, and what it
+    /// changes, are committed all the same.
+    pub(crate) async fn begin_claim(
+        &self,
+        sees_uncommitted: bool,
+    ) -> Result<DatabaseTransaction, DbErr> {
+        let isolation_level = sees_uncommitted.then_some(IsolationLevel::ReadUncommitted);
+        let options = TransactionOptions { isolation_level, ..TransactionOptions::default() };
         self.connection.begin_with_options(options).await
     }
 

@@ -8,18 +8,51 @@ use serde_json::json;
 
 use crate::dialect::Dialect;
 use crate::inbox_sql::{CLAIM_KEYS, CLAIMED_KEYS, KNOWN};
-use crate::outbox::{claim_statement, millis};
-use crate::outbox_mysql::{heads_between, lock_due, lock_heads, take};
-use crate::outbox_sql::RENEW;
+use crate::outbox::{count, millis, sqlite_claim};
+use crate::outbox_mysql::{first_of, heads_between, lock_due, lock_heads, take};
+use crate::outbox_postgres::{postgres_claim, postgres_heads};
+use crate::outbox_sql::{PEEK, RENEW};
+use crate::retention::sql::{
+    DELETE_DEDUPE, DELETE_INBOX, DELETE_OUTBOX, LOOK_DEDUPE, LOOK_INBOX, LOOK_OUTBOX,
+};
 use crate::turns::Turn;
 use crate::{Database, SqlStore};
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// A turn of a claim, from the first ordering key on; half of it is for rows with one. Not in MySQL.
-pub fn claim(db: &Database, config_key: &str, token: &str, limit: usize) -> Statement {
-    let turn = Turn { limit, keyed: limit / 2, from: String::new() };
-    claim_statement(db.dialect(), config_key, token, LEASE, &turn)
+/// Later than everything that is in a table.
+const LATER: &str = "2100-01-01T00:00:00.000000Z";
+const BEGINNING: &str = "1970-01-01T00:00:00.000000Z";
+
+/// A turn of a claim, from the first ordering key on; half of it is for rows with one.
+fn turn(limit: usize) -> Turn {
+    Turn { limit, keyed: limit / 2, from: String::new() }
+}
+
+/// What an idle worker asks.
+pub fn peek(db: &Database, config_key: &str) -> Statement {
+    PEEK.bind(db.dialect(), [config_key.into()])
+}
+
+/// A turn of a claim in SQLite.
+pub fn claim_in_sqlite(config_key: &str, token: &str, limit: usize) -> Statement {
+    sqlite_claim(config_key, token, LEASE, &turn(limit))
+}
+
+/// What a claim in PostgreSQL begins with: the first rows of ordering keys.
+pub fn heads_in_postgres(config_key: &str, limit: usize) -> Statement {
+    postgres_heads(config_key, &turn(limit))
+}
+
+/// What it goes on with: the lease, of these keys up to these rows, and of rows without a key.
+pub fn claim_in_postgres(
+    config_key: &str,
+    token: &str,
+    limit: usize,
+    keys: Vec<String>,
+    seqs: Vec<i64>,
+) -> Statement {
+    postgres_claim(config_key, token, LEASE, &turn(limit), keys, seqs)
 }
 
 /// What a claim in MySQL begins with: the first rows of ordering keys.
@@ -27,9 +60,10 @@ pub fn mysql_heads(config_key: &str, stretch: usize) -> Statement {
     heads_between(config_key, &format!("{config_key}\u{1}"), stretch)
 }
 
-/// What it goes on with: locks of those that are due, and of due rows without an ordering key.
-pub fn mysql_locks(config_key: &str, heads: &[i64], limit: usize) -> [Statement; 2] {
-    [lock_heads(heads), lock_due(config_key, limit)]
+/// What it goes on with: which of them nobody may be writing an earlier row for, and locks of those that are due, and of due
+/// rows without an ordering key.
+pub fn mysql_locks(config_key: &str, heads: &[i64], limit: usize) -> [Statement; 3] {
+    [first_of(heads), lock_heads(heads), lock_due(config_key, limit)]
 }
 
 /// What it ends with: the lease.
@@ -60,4 +94,21 @@ pub fn dedupe(db: &Database, config_key: &str, keys: &[String], id: &str) -> Vec
     }
     statements.push(KNOWN.bind(dialect, [keys.into()]));
     statements
+}
+
+/// What a cleaning run does in its batches, with these rows of the outbox and of the inbox and these keys in hex.
+pub fn cleanup(db: &Database, config_key: &str, rows: &[i64], keys: &[String]) -> Vec<Statement> {
+    let dialect = db.dialect();
+    let (key, limit) = (|| config_key.into(), || count(rows.len()));
+    let later = || LATER.into();
+    let dedupe = [key(), later(), BEGINNING.into(), "".into(), limit()];
+    vec![
+        LOOK_OUTBOX
+            .bind(dialect, [key(), 0_i64.into(), limit(), later(), later(), later(), later()]),
+        LOOK_INBOX.bind(dialect, [key(), 0_i64.into(), limit(), later(), later(), later()]),
+        DELETE_OUTBOX.bind(dialect, [dialect.keys(rows), "published".into(), later()]),
+        DELETE_INBOX.bind(dialect, [dialect.keys(rows), "processed".into(), later()]),
+        LOOK_DEDUPE.bind(dialect, dedupe),
+        DELETE_DEDUPE.bind(dialect, [json!(keys).to_string().into()]),
+    ]
 }

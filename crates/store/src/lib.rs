@@ -23,6 +23,7 @@ mod inbox;
 mod inbox_sql;
 mod outbox;
 mod outbox_mysql;
+mod outbox_postgres;
 mod outbox_sql;
 mod retention;
 mod secret;

@@ -11,8 +11,7 @@ use uuid::Uuid;
 use crate::dialect::Dialect;
 use crate::fault::ask_again;
 use crate::outbox_sql::{
-    CLAIM_IN_POSTGRES, CLAIM_IN_SQLITE, RENEW, SETTLE_DELETED, SETTLE_ENDED, SETTLE_PENDING,
-    SETTLE_PUBLISHED,
+    CLAIM_IN_SQLITE, PEEK, RENEW, SETTLE_DELETED, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED,
 };
 use crate::sql_store::SqlStore;
 use crate::text::note;
@@ -48,6 +47,10 @@ impl OutboxStore for SqlStore {
 impl SqlStore {
     async fn try_claim(&self, limit: usize, lease: Duration) -> Result<Claim, DbErr> {
         let token = Uuid::new_v4().to_string();
+        // Where the last claim found nothing, this one will hardly find more.
+        if self.is_quiet() && !self.peek().await? {
+            return Ok(Claim { token, rows: Vec::new() });
+        }
         let mut due: Vec<(String, OutboxRow)> = Vec::new();
         let mut turn = Some(self.turns().first(limit));
         while let Some(now) = turn {
@@ -60,6 +63,7 @@ impl SqlStore {
             turn = self.turns().next(&now, rows.len(), keys);
             due.extend(rows);
         }
+        self.set_quiet(due.is_empty());
         // A database returns updated rows in any order.
         due.sort_by(|(a_due, a), (b_due, b)| (a_due, a.seq).cmp(&(b_due, b.seq)));
         Ok(Claim { token, rows: due.into_iter().map(|(_, row)| row).collect() })
@@ -72,17 +76,29 @@ impl SqlStore {
         lease: Duration,
         turn: &Turn,
     ) -> Result<Vec<(String, OutboxRow)>, DbErr> {
-        let statement = match self.database().dialect() {
-            Dialect::MySql => {
-                let rows = self.claim_in_mysql(token, lease, turn).await?;
-                return with_due(&rows);
-            }
-            dialect @ (Dialect::Sqlite | Dialect::Postgres) => {
-                claim_statement(dialect, self.config_key(), token, lease, turn)
-            }
-        };
-        let rows = self.database().connection().query_all_raw(statement).await?;
-        with_due(&rows)
+        match self.database().dialect() {
+            Dialect::Sqlite => with_due(&self.claim_in_sqlite(token, lease, turn).await?),
+            Dialect::Postgres => with_due(&self.claim_in_postgres(token, lease, turn).await?),
+            Dialect::MySql => with_due(&self.claim_in_mysql(token, lease, turn).await?),
+        }
+    }
+
+    async fn claim_in_sqlite(
+        &self,
+        token: &str,
+        lease: Duration,
+        turn: &Turn,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        let statement = sqlite_claim(self.config_key(), token, lease, turn);
+        self.database().connection().query_all_raw(statement).await
+    }
+
+    /// Whether a claim might find something, in one cheap question.
+    async fn peek(&self) -> Result<bool, DbErr> {
+        let statement = PEEK.bind(self.database().dialect(), [self.config_key().into()]);
+        let row = self.database().connection().query_one_raw(statement).await?;
+        let found: Option<i64> = row.map(|row| row.try_get("", "found")).transpose()?;
+        Ok(found != Some(0))
     }
 
     async fn try_settle(&self, token: &str, settlements: &[Settlement]) -> Result<usize, DbErr> {
@@ -162,18 +178,13 @@ impl SqlStore {
     }
 }
 
-/// The one statement of a turn, where one is enough.
-pub(crate) fn claim_statement(
-    dialect: Dialect,
+/// The one statement of a turn in SQLite.
+pub(crate) fn sqlite_claim(
     config_key: &str,
     token: &str,
     lease: Duration,
     turn: &Turn,
 ) -> Statement {
-    let text = match dialect {
-        Dialect::Sqlite => CLAIM_IN_SQLITE,
-        Dialect::Postgres | Dialect::MySql => CLAIM_IN_POSTGRES,
-    };
     let values = [
         config_key.into(),
         count(turn.limit),
@@ -182,7 +193,7 @@ pub(crate) fn claim_statement(
         turn.from.as_str().into(),
         count(turn.keyed),
     ];
-    dialect.statement(text, &values)
+    Dialect::Sqlite.statement(CLAIM_IN_SQLITE, values)
 }
 
 /// A row that is done with, unpublished.

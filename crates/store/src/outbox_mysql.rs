@@ -24,7 +24,7 @@ FROM (
         ORDER BY ordering_turn, seq LIMIT $3
     ) AS stretch
     GROUP BY ordering_turn
-) AS head STRAIGHT_JOIN outbound_event AS o ON o.seq = head.seq
+) AS head STRAIGHT_JOIN outbound_event AS o FORCE INDEX (PRIMARY) ON o.seq = head.seq
 ORDER BY head.ordering_turn";
 
 const COLUMNS: &str = "\
@@ -33,9 +33,20 @@ o.seq, o.id, o.topic, o.message_id, o.message_type, o.message_status, o.request_
     o.ordering_key, timestampdiff(SECOND, '1970-01-01', o.created_at) AS created_at,
     CAST(coalesce(o.next_retry_at, o.enqueued_at) AS char) AS due";
 
+/// Those of these rows that no other transaction may be writing an earlier one for. Read uncommitted, so that a row is seen
+/// that may still be committed; that none is pending which was, is what `HEADS` has found. Parameter: JSON list of primary
+/// keys.
+const FIRST: &str = "\
+SELECT o.seq
+FROM JSON_TABLE($1, '$[*]' COLUMNS (seq bigint PATH '$')) AS head STRAIGHT_JOIN outbound_event AS o FORCE INDEX (PRIMARY) ON o.seq = head.seq
+WHERE NOT EXISTS (
+    SELECT 1 FROM outbound_event AS earlier FORCE INDEX (outbound_event_ordering)
+    WHERE earlier.ordering_turn = o.ordering_turn AND earlier.seq < o.seq
+)";
+
 /// Parameter: JSON list of primary keys.
 const LOCK_HEADS: &str = "\
-FROM JSON_TABLE($1, '$[*]' COLUMNS (seq bigint PATH '$')) AS head STRAIGHT_JOIN outbound_event AS o ON o.seq = head.seq
+FROM JSON_TABLE($1, '$[*]' COLUMNS (seq bigint PATH '$')) AS head STRAIGHT_JOIN outbound_event AS o FORCE INDEX (PRIMARY) ON o.seq = head.seq
 WHERE o.status = 'pending' AND o.due_at <= utc_timestamp(6)
 FOR UPDATE SKIP LOCKED";
 
@@ -48,7 +59,7 @@ FOR UPDATE SKIP LOCKED";
 
 /// Parameters: token, lease in milliseconds, JSON list of primary keys.
 const TAKE: &str = "\
-UPDATE JSON_TABLE($3, '$[*]' COLUMNS (seq bigint PATH '$')) AS due STRAIGHT_JOIN outbound_event AS o ON o.seq = due.seq
+UPDATE JSON_TABLE($3, '$[*]' COLUMNS (seq bigint PATH '$')) AS due STRAIGHT_JOIN outbound_event AS o FORCE INDEX (PRIMARY) ON o.seq = due.seq
 SET o.claim_token = $1, o.claimed_until = utc_timestamp(6) + INTERVAL $2 * 1000 MICROSECOND";
 
 /// The shortest stretch of the index that is looked through for heads.
@@ -65,10 +76,11 @@ impl SqlStore {
         turn: &Turn,
     ) -> Result<Vec<QueryResult>, DbErr> {
         let heads = self.heads(turn).await?;
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin_claim(!heads.is_empty()).await?;
         let mut rows = Vec::new();
         if !heads.is_empty() {
-            rows = transaction.query_all_raw(lock_heads(&heads)).await?;
+            let first = seqs(&transaction.query_all_raw(first_of(&heads)).await?)?;
+            rows = transaction.query_all_raw(lock_heads(&first)).await?;
         }
         let free = turn.limit.saturating_sub(rows.len());
         if free > 0 {
@@ -76,9 +88,7 @@ impl SqlStore {
             rows.extend(transaction.query_all_raw(due).await?);
         }
         if !rows.is_empty() {
-            let keys: Vec<i64> =
-                rows.iter().map(|row| row.try_get("", "seq")).collect::<Result<_, _>>()?;
-            execute(&transaction, take(token, lease, &keys)).await?;
+            execute(&transaction, take(token, lease, &seqs(&rows)?)).await?;
         }
         transaction.commit().await?;
         Ok(rows)
@@ -119,6 +129,11 @@ pub(crate) fn heads_between(from: &str, end: &str, stretch: usize) -> Statement 
     MYSQL.statement(HEADS, [from.into(), end.into(), count(stretch)])
 }
 
+/// Those of these rows that nobody may be writing an earlier one for.
+pub(crate) fn first_of(heads: &[i64]) -> Statement {
+    MYSQL.statement(FIRST, [MYSQL.keys(heads)])
+}
+
 /// Locks those of these rows that are due.
 pub(crate) fn lock_heads(keys: &[i64]) -> Statement {
     MYSQL.statement(format!("SELECT {COLUMNS}\n{LOCK_HEADS}"), [MYSQL.keys(keys)])
@@ -132,4 +147,8 @@ pub(crate) fn lock_due(config_key: &str, limit: usize) -> Statement {
 /// Leases locked rows.
 pub(crate) fn take(token: &str, lease: Duration, keys: &[i64]) -> Statement {
     MYSQL.statement(TAKE, [token.into(), millis(lease).into(), MYSQL.keys(keys)])
+}
+
+fn seqs(rows: &[QueryResult]) -> Result<Vec<i64>, DbErr> {
+    rows.iter().map(|row| row.try_get("", "seq")).collect()
 }

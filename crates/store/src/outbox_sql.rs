@@ -41,46 +41,32 @@ RETURNING seq, id, topic, message_id, message_type, message_status, request_id, 
     CAST(strftime('%s', created_at) AS INTEGER) AS created_at,
     strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, enqueued_at)) AS due";
 
-/// The same. A materialized CTE locks its rows exactly once; a plain subquery may be run again by the planner.
-pub(crate) const CLAIM_IN_POSTGRES: &str = "\
-WITH RECURSIVE head AS (
-    SELECT first.ordering_key, first.seq, first.is_due, first.is_due::integer AS found
-    FROM (
-        SELECT ordering_key, seq, due_at <= now() AS is_due FROM outbound_event
-        WHERE config_key = $1 AND status = 'pending' AND ordering_key >= $5
-        ORDER BY ordering_key, seq LIMIT 1
-    ) AS first
-    UNION ALL
-    SELECT next.ordering_key, next.seq, next.is_due, head.found + next.is_due::integer
-    FROM head CROSS JOIN LATERAL (
-        SELECT ordering_key, seq, due_at <= now() AS is_due FROM outbound_event
-        WHERE config_key = $1 AND status = 'pending' AND ordering_key > head.ordering_key
-        ORDER BY ordering_key, seq LIMIT 1
-    ) AS next
-    WHERE head.found < $6
-),
-keyed AS MATERIALIZED (
-    SELECT o.seq FROM head JOIN outbound_event AS o ON o.seq = head.seq
-    WHERE head.is_due AND o.status = 'pending' AND o.due_at <= now()
-    LIMIT $6
-    FOR UPDATE OF o SKIP LOCKED
-),
-unkeyed AS MATERIALIZED (
-    SELECT seq FROM outbound_event
+/// Whether a claim might find something: a row that is due, or one with an ordering key, due or not. Parameter: config key.
+pub(crate) const PEEK: Sql = Sql {
+    sqlite: "\
+SELECT EXISTS (
+    SELECT 1 FROM outbound_event
+    WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NULL
+      AND due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+) OR EXISTS (
+    SELECT 1 FROM outbound_event WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NOT NULL
+) AS found",
+    postgres: "\
+SELECT (EXISTS (
+    SELECT 1 FROM outbound_event
     WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NULL AND due_at <= now()
-    ORDER BY due_at, seq
-    LIMIT $2 - (SELECT count(*) FROM keyed)
-    FOR UPDATE SKIP LOCKED
-)
-UPDATE outbound_event AS o
-SET claim_token = $3, claimed_until = now() + $4 * interval '1 millisecond'
-FROM (SELECT seq FROM keyed UNION ALL SELECT seq FROM unkeyed) AS due
-WHERE o.seq = due.seq
-RETURNING o.seq, o.id::text AS id, o.topic, o.message_id, o.message_type, o.message_status, o.request_id,
-    o.event_type, o.source_service, o.parent_request_id, o.chain_depth, o.reply_to,
-    o.payload::text AS payload, o.headers::text AS headers, o.retry_count, o.ordering_key,
-    floor(extract(epoch FROM o.created_at))::bigint AS created_at,
-    to_char(coalesce(o.next_retry_at, o.enqueued_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') AS due";
+) OR EXISTS (
+    SELECT 1 FROM outbound_event WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NOT NULL
+))::integer::bigint AS found",
+    mysql: "\
+SELECT EXISTS (
+    SELECT 1 FROM outbound_event FORCE INDEX (outbound_event_due)
+    WHERE due_config = $1 AND due_at <= utc_timestamp(6)
+) OR EXISTS (
+    SELECT 1 FROM outbound_event FORCE INDEX (outbound_event_ordering)
+    WHERE ordering_turn > $1 AND ordering_turn < concat($1, char(1 USING utf8mb4))
+) AS found",
+};
 
 /// Parameters: token, lease in milliseconds.
 pub(crate) const RENEW: Sql = Sql {
@@ -110,7 +96,7 @@ SET status = 'published', published = true, published_at = now(), next_retry_at 
 WHERE claim_token = $1 AND status = 'pending' AND seq = ANY($2)",
     mysql: "\
 UPDATE JSON_TABLE($2, '$[*]' COLUMNS (seq bigint PATH '$')) AS sent
-STRAIGHT_JOIN outbound_event AS o ON o.seq = sent.seq
+STRAIGHT_JOIN outbound_event AS o FORCE INDEX (PRIMARY) ON o.seq = sent.seq
 SET o.status = 'published', o.published = true, o.published_at = utc_timestamp(6), o.next_retry_at = NULL,
     o.last_error = $3, o.claim_token = NULL, o.claimed_until = NULL, o.updated_at = utc_timestamp(6)
 WHERE o.claim_token = $1 AND o.status = 'pending'",
@@ -146,7 +132,7 @@ WHERE o.claim_token = $1 AND o.status = 'pending' AND o.seq = ended.seq",
 UPDATE JSON_TABLE($2, '$[*]' COLUMNS (seq bigint PATH '$.seq',
     status varchar(16) CHARACTER SET utf8mb4 PATH '$.status',
     error text CHARACTER SET utf8mb4 PATH '$.error')) AS ended
-STRAIGHT_JOIN outbound_event AS o ON o.seq = ended.seq
+STRAIGHT_JOIN outbound_event AS o FORCE INDEX (PRIMARY) ON o.seq = ended.seq
 SET o.status = ended.status, o.last_error = ended.error, o.next_retry_at = NULL,
     o.claim_token = NULL, o.claimed_until = NULL, o.updated_at = utc_timestamp(6)
 WHERE o.claim_token = $1 AND o.status = 'pending'",
@@ -174,7 +160,7 @@ WHERE o.claim_token = $1 AND o.status = 'pending' AND o.seq = again.seq",
     mysql: "\
 UPDATE JSON_TABLE($2, '$[*]' COLUMNS (seq bigint PATH '$.seq', delay_ms bigint PATH '$.delay_ms',
     error text CHARACTER SET utf8mb4 PATH '$.error')) AS again
-STRAIGHT_JOIN outbound_event AS o ON o.seq = again.seq
+STRAIGHT_JOIN outbound_event AS o FORCE INDEX (PRIMARY) ON o.seq = again.seq
 SET o.retry_count = o.retry_count + (again.delay_ms IS NOT NULL),
     o.next_retry_at = coalesce(utc_timestamp(6) + INTERVAL again.delay_ms * 1000 MICROSECOND, o.next_retry_at),
     o.last_error = coalesce(again.error, o.last_error),

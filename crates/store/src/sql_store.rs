@@ -1,8 +1,10 @@
 //! The store of one config.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Database;
+use crate::outbox_postgres::Held;
 use crate::turns::Turns;
 use crate::wake::Wake;
 
@@ -13,6 +15,9 @@ pub struct SqlStore {
     config_key: String,
     delete_on_publish: bool,
     turns: Arc<Mutex<Turns>>,
+    held: Arc<Mutex<Held>>,
+    /// Whether the last claim found nothing.
+    quiet: Arc<AtomicBool>,
     wake: Arc<Wake>,
 }
 
@@ -24,6 +29,8 @@ impl SqlStore {
             config_key: config_key.into(),
             delete_on_publish: false,
             turns: Arc::default(),
+            held: Arc::default(),
+            quiet: Arc::default(),
             wake: Arc::default(),
         }
     }
@@ -53,5 +60,17 @@ impl SqlStore {
 
     pub(crate) fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        self.quiet.store(quiet, Ordering::Relaxed);
     }
 }

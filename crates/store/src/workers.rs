@@ -3,8 +3,9 @@
 use postroad_worker_core::{Heartbeat, StoreError, WorkerRegistry};
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use crate::dialect::Sql;
+use crate::dialect::{Dialect, Sql};
 use crate::fault::ask_again;
+use crate::outbox::execute;
 use crate::sql_store::SqlStore;
 use crate::text::note;
 
@@ -29,6 +30,28 @@ SET status = $2, last_error = $3, published = $4, refused = $5, invalid = $6, re
     possible_gaps = $14, last_heartbeat_at = utc_timestamp(6)
 WHERE id = $1",
 };
+
+/// [`BEAT`] and [`MIRROR`] at once, one question for a worker that has nothing else to ask; it touches nothing where the worker
+/// is not known. Parameters: those of `BEAT`, config key. SQLite changes one table at a time.
+const BEAT_AND_MIRROR_IN_POSTGRES: &str = "\
+WITH mirror AS (
+    UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_heartbeat_at = now()
+    WHERE config_key = $15 AND EXISTS (SELECT 1 FROM event_bus_worker WHERE id = $1::uuid)
+)
+UPDATE event_bus_worker
+SET status = $2, last_error = $3, published = $4, refused = $5, invalid = $6, received = $7, duplicates = $8,
+    quarantined = $9, lease_lost = $10, disconnects = $11, spool_messages = $12, spool_bytes = $13,
+    possible_gaps = $14, last_heartbeat_at = now()
+WHERE id = $1::uuid";
+
+/// The same.
+const BEAT_AND_MIRROR_IN_MYSQL: &str = "\
+UPDATE event_bus_worker AS w LEFT JOIN event_bus_runtime_config AS c ON c.config_key = $15
+SET w.status = $2, w.last_error = $3, w.published = $4, w.refused = $5, w.invalid = $6, w.received = $7,
+    w.duplicates = $8, w.quarantined = $9, w.lease_lost = $10, w.disconnects = $11, w.spool_messages = $12,
+    w.spool_bytes = $13, w.possible_gaps = $14, w.last_heartbeat_at = utc_timestamp(6),
+    c.worker_status = $2, c.last_error = $3, c.last_heartbeat_at = utc_timestamp(6)
+WHERE w.id = $1";
 
 /// Parameters: id, status, config key, host, pid, version.
 const REGISTER: Sql = Sql {
@@ -64,15 +87,58 @@ UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_he
 WHERE config_key = $1",
 };
 
+/// Parameter: config key. A worker that was stopped says so itself, one that was killed says nothing for three heartbeats.
+const OTHERS: Sql = Sql {
+    sqlite: "\
+SELECT count(*) AS others
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+WHERE w.config_key = $1 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+  AND w.last_heartbeat_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
+    printf('-%d seconds', 3 * c.heartbeat_interval_seconds))",
+    postgres: "\
+SELECT count(*) AS others
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+WHERE w.config_key = $1 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+  AND w.last_heartbeat_at >= now() - 3 * c.heartbeat_interval_seconds * interval '1 second'",
+    mysql: "\
+SELECT count(*) AS others
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+WHERE w.config_key = $1 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+  AND w.last_heartbeat_at >= utc_timestamp(6) - INTERVAL 3 * c.heartbeat_interval_seconds SECOND",
+};
+
 impl WorkerRegistry for SqlStore {
     async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
         ask_again(|| self.try_heartbeat(heartbeat)).await
+    }
+
+    async fn others_take_in(&self) -> Result<bool, StoreError> {
+        let ask = || async {
+            let statement = OTHERS.bind(self.database().dialect(), [self.config_key().into()]);
+            let row = self.database().connection().query_one_raw(statement).await?;
+            let others: Option<i64> = row.map(|row| row.try_get("", "others")).transpose()?;
+            Ok(others.is_some_and(|others| others > 0))
+        };
+        ask_again(ask).await
     }
 }
 
 impl SqlStore {
     async fn try_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), DbErr> {
         let dialect = self.database().dialect();
+        let at_once = match dialect {
+            Dialect::Sqlite => None,
+            Dialect::Postgres => Some(BEAT_AND_MIRROR_IN_POSTGRES),
+            Dialect::MySql => Some(BEAT_AND_MIRROR_IN_MYSQL),
+        };
+        if let Some(text) = at_once {
+            let mut values = beat(heartbeat).to_vec();
+            values.push(self.config_key().into());
+            let statement = dialect.statement(text, values);
+            if execute(self.database().connection(), statement).await? > 0 {
+                return Ok(());
+            }
+        }
         let transaction = self.database().begin().await?;
         let known =
             transaction.execute_raw(BEAT.bind(dialect, beat(heartbeat))).await?.rows_affected() > 0;

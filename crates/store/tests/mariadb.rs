@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "suite/late.rs"]
+mod late;
 mod suite;
 
 use postroad_store::connect;
@@ -105,4 +107,21 @@ fn as_user(url: &str, name: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap();
     let (_, place) = rest.rsplit_once('@').unwrap();
     format!("{scheme}://{name}:x@{place}")
+}
+
+macro_rules! declare_late_on_mariadb {
+    ($($promise:ident,)*) => {$(
+        #[tokio::test]
+        #[ignore = "needs MariaDB: run `cargo xtask itest`"]
+        async fn $promise() {
+            on_mariadb(late::$promise).await;
+        }
+    )*};
+}
+
+declare_late_on_mariadb! {
+    a_row_committed_late_goes_before_those_of_its_key_that_came_after_it,
+    a_row_that_is_never_committed_holds_its_key_back_until_that_is_known,
+    writers_that_never_pause_do_not_hold_a_key_back_for_ever,
+    a_transaction_of_many_rows_holds_every_key_of_them_back,
 }

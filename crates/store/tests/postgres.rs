@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "suite/late.rs"]
+mod late;
 mod suite;
 
 use std::time::Duration;
@@ -47,6 +49,23 @@ macro_rules! declare_on_postgres {
 }
 
 suite::every_promise!(declare_on_postgres);
+
+macro_rules! declare_late_on_postgres {
+    ($($promise:ident,)*) => {$(
+        #[tokio::test]
+        #[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+        async fn $promise() {
+            on_postgres(late::$promise).await;
+        }
+    )*};
+}
+
+declare_late_on_postgres! {
+    a_row_committed_late_goes_before_those_of_its_key_that_came_after_it,
+    a_row_that_is_never_committed_holds_its_key_back_until_that_is_known,
+    writers_that_never_pause_do_not_hold_a_key_back_for_ever,
+    a_transaction_of_many_rows_holds_every_key_of_them_back,
+}
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL: run `cargo xtask itest`"]

@@ -45,6 +45,7 @@ mod link;
 mod outgoing;
 mod probe;
 mod pump;
+mod refusals;
 mod rpc;
 mod topology;
 mod tracker;

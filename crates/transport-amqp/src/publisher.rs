@@ -1,6 +1,6 @@
 //! Publishing with confirms.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postroad_transport::{Outgoing, PublishError, Publisher};
@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::link::Link;
 use crate::outgoing::Prepared;
+use crate::refusals::Patience;
 use crate::settings::AmqpSettings;
 use crate::writer::{Job, Writer};
 
@@ -29,12 +30,12 @@ pub struct AmqpPublisher {
 
 impl AmqpPublisher {
     /// Hands the connection, in confirm mode, to a task of its own.
-    pub(crate) fn start(link: Link, settings: AmqpSettings) -> Self {
+    pub(crate) fn start(link: Link, settings: AmqpSettings, patience: Arc<Patience>) -> Self {
         let frame_max = link.connection.frame_max();
         let (jobs, received) = mpsc::channel(WAITING);
         let (ended, watch) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(Writer::new(link, settings, received).run(stopped, ended));
+        tokio::spawn(Writer::new(link, settings, patience, received).run(stopped, ended));
         Self { jobs, ended: watch, stop: Mutex::new(Some(stop)), frame_max }
     }
 

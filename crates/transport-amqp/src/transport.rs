@@ -12,6 +12,7 @@ use crate::breaker::Breaker;
 use crate::check::check;
 use crate::connect::connect;
 use crate::link::Link;
+use crate::refusals::Patience;
 use crate::subscriber::Consumer;
 use crate::topology::{set_up, step};
 use crate::{AmqpPublisher, AmqpSettings, AmqpSubscriber, SettingsError};
@@ -22,6 +23,7 @@ use crate::{AmqpPublisher, AmqpSettings, AmqpSubscriber, SettingsError};
 pub struct AmqpTransport {
     settings: AmqpSettings,
     breaker: Arc<Breaker>,
+    patience: Arc<Patience>,
     /// One set-up at a time: a consumer on a quorum queue that another connection is just making is refused.
     set_up: Mutex<()>,
 }
@@ -30,7 +32,12 @@ impl AmqpTransport {
     /// Checks the settings. After `Ok` they can fail at the broker only.
     pub fn new(settings: AmqpSettings) -> Result<Self, SettingsError> {
         settings.check()?;
-        Ok(Self { settings, breaker: Arc::default(), set_up: Mutex::default() })
+        Ok(Self {
+            settings,
+            breaker: Arc::default(),
+            patience: Arc::default(),
+            set_up: Mutex::default(),
+        })
     }
 
     /// Looks at the broker as a worker would find it, and says what is wrong, a line each. It makes nothing, takes no message
@@ -74,7 +81,7 @@ impl Transport for AmqpTransport {
             return Err(error);
         }
         info!(exchange = self.settings.exchange, "connected for publishing");
-        Ok(AmqpPublisher::start(link, self.settings.clone()))
+        Ok(AmqpPublisher::start(link, self.settings.clone(), Arc::clone(&self.patience)))
     }
 
     async fn connect_subscriber(&self) -> Result<AmqpSubscriber, ConnectError> {

@@ -1,5 +1,6 @@
 //! The task that owns a publishing connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_transport::PublishError;
@@ -11,18 +12,25 @@ use crate::events::Event;
 use crate::link::Link;
 use crate::outgoing::Prepared;
 use crate::probe::Probe;
+use crate::refusals::{Patience, Refusals};
 use crate::settings::AmqpSettings;
 use crate::tracker::{OutOfStep, Outcome, ReturnKey, Tracker};
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A confirm that takes longer means that the broker is short of memory or disk: nothing more is sent, and nothing is
 /// Content too large, access refused, precondition failed, syntax error: what RabbitMQ closes a channel with over a
 /// message that it will not have.
 const OVER_A_MESSAGE: [u16; 4] = [311, 403, 406, 502];
+
+/// A confirm that takes longer means that the broker is short of memory or disk: nothing more is sent, and nothing is
 /// sent again.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
+
+/// Why a connection ends.
+const CLOSED: &str = "closed";
+const REFUSED: &str =
+    "the broker goes on to answer with negative confirms, another connection may fare better";
 
 /// For the last confirms when closing.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,8 +45,8 @@ pub(crate) type Waiter = oneshot::Sender<Result<(), PublishError>>;
 
 /// How a connection ends.
 enum End {
-    /// As it was asked to.
-    Closed,
+    /// In good order.
+    Closed(&'static str),
     /// For this reason.
     Broken(String),
 }
@@ -50,14 +58,33 @@ pub(crate) struct Writer {
     tracker: Tracker<Waiter>,
     probe: Probe,
     stalled: bool,
-    /// Set when asked to close: how long to wait for confirms.
-    closing: Option<Instant>,
+    opened: Instant,
+    refusals: Refusals,
+    patience: Arc<Patience>,
+    /// Set when it is to close: how long to wait for confirms, and why.
+    closing: Option<(Instant, &'static str)>,
 }
 
 impl Writer {
-    pub(crate) fn new(link: Link, settings: AmqpSettings, jobs: mpsc::Receiver<Job>) -> Self {
-        let (tracker, probe) = (Tracker::new(), Probe::new(settings.prefetch));
-        Self { link, settings, jobs, tracker, probe, stalled: false, closing: None }
+    pub(crate) fn new(
+        link: Link,
+        settings: AmqpSettings,
+        patience: Arc<Patience>,
+        jobs: mpsc::Receiver<Job>,
+    ) -> Self {
+        let probe = Probe::new(settings.prefetch);
+        Self {
+            link,
+            settings,
+            jobs,
+            tracker: Tracker::new(),
+            probe,
+            stalled: false,
+            opened: Instant::now(),
+            refusals: Refusals::default(),
+            patience,
+            closing: None,
+        }
     }
 
     /// Runs until the connection ends or `stop` is told, and leaves the reason in `ended`. Messages without an outcome
@@ -68,10 +95,10 @@ impl Writer {
         ended: watch::Sender<Option<String>>,
     ) {
         match self.serve(stop).await {
-            End::Closed => {
-                debug!("publishing connection closed");
+            End::Closed(why) => {
+                debug!(why, "publishing connection closed");
                 self.link.close().await;
-                ended.send_replace(Some("closed".to_owned()));
+                ended.send_replace(Some(why.to_owned()));
             }
             End::Broken(reason) => {
                 debug!(
@@ -95,7 +122,7 @@ impl Writer {
                 event = self.link.events.recv() => if let Err(reason) = self.hear(event) {
                     return End::Broken(reason);
                 },
-                _ = &mut stop, if self.closing.is_none() => self.closing = Some(Instant::now() + DRAIN_TIMEOUT),
+                _ = &mut stop, if self.closing.is_none() => self.close(CLOSED),
                 _ = tick.tick() => if let Err(reason) = self.look_at_the_clock().await {
                     return End::Broken(reason);
                 },
@@ -103,16 +130,20 @@ impl Writer {
                     Some(job) => if let Err(reason) = self.send(job).await {
                         return End::Broken(reason);
                     },
-                    None => self.closing = Some(Instant::now() + DRAIN_TIMEOUT),
+                    None => self.close(CLOSED),
                 },
             }
-            if self
-                .closing
-                .is_some_and(|deadline| self.tracker.is_empty() || deadline <= Instant::now())
+            if let Some((deadline, why)) = self.closing
+                && (self.tracker.is_empty() || deadline <= Instant::now())
             {
-                return End::Closed;
+                return End::Closed(why);
             }
         }
+    }
+
+    /// Sends nothing more, and waits for the confirms of what was sent.
+    fn close(&mut self, why: &'static str) {
+        self.closing.get_or_insert((Instant::now() + DRAIN_TIMEOUT, why));
     }
 
     fn may_send(&self) -> bool {
@@ -144,6 +175,12 @@ impl Writer {
     fn hear(&mut self, event: Option<Event>) -> Result<(), String> {
         match event {
             Some(Event::Confirmed { tag, multiple, taken }) => {
+                let now = Instant::now();
+                if taken {
+                    self.refusals.none(&self.patience, self.opened, now);
+                } else if self.refusals.more(&self.patience, now) {
+                    self.close(REFUSED);
+                }
                 for (waiter, outcome) in
                     self.tracker.confirmed(tag, multiple, taken).map_err(out_of_step)?
                 {

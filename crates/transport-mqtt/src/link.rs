@@ -6,15 +6,17 @@ use std::time::Duration;
 use postroad_transport::ConnectError;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::client::{Client, Gone, wait_for_end};
 use crate::connect::{Connected, Role, connect};
 use crate::relay::Relay;
 use crate::settings::MqttSettings;
 use crate::spool::Spool;
-use crate::subscribe::subscribe;
+use crate::subscribe::{subscribe, unsubscribe};
 
+/// For the broker to answer.
+const UNSUBSCRIBE: Duration = Duration::from_secs(2);
 /// For paho to finish with what it has, and for the broker to close.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -22,6 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(crate) struct Link {
     client: Client,
     relay: Relay,
+    settings: MqttSettings,
     /// Whether the broker had kept the session, with what came while nobody was connected.
     pub(crate) session_present: bool,
 }
@@ -36,7 +39,7 @@ impl Link {
         let role = Role { client_id: settings.client_id.clone(), clean: settings.clean_session };
         let Connected { client, relay, session_present, .. } =
             connect(settings, &role, deadline, Some(spool)).await?;
-        let link = Self { client, relay, session_present };
+        let link = Self { client, relay, settings: settings.clone(), session_present };
         subscribe(&link.client, settings, deadline).await?;
         info!(session_present, "subscribed");
         Ok(link)
@@ -50,6 +53,23 @@ impl Link {
     /// Resolves when the connection to the broker is closed.
     pub(crate) fn gone(&self) -> Gone {
         self.relay.closed()
+    }
+
+    /// Whether the broker assigns messages to this subscriber that no other of its group gets.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.settings.shared_group.is_some()
+    }
+
+    /// Takes back the subscriptions; what the broker has assigned to this session still comes. Whether that was done.
+    pub(crate) async fn unsubscribe(&self) -> bool {
+        let deadline = Instant::now() + UNSUBSCRIBE;
+        match unsubscribe(&self.client, &self.settings, deadline).await {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(%error, "could not unsubscribe: the broker goes on assigning messages to this session");
+                false
+            }
+        }
     }
 
     /// Ends it for whoever uses it. The broker is told of every message that is in the spool, so that it does not send

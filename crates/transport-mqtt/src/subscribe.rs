@@ -66,6 +66,20 @@ pub(crate) async fn granted(
     }
 }
 
+/// Takes back every subscription of the settings. After `Err` some of them may be left.
+pub(crate) async fn unsubscribe(
+    client: &Client,
+    settings: &MqttSettings,
+    deadline: Instant,
+) -> Result<(), Error> {
+    for filter in settings.filters() {
+        client
+            .ask(deadline, move |client: &paho_mqtt::AsyncClient| client.unsubscribe(filter))
+            .await?;
+    }
+    Ok(())
+}
+
 fn not_granted(filter: &str, granted: i32, wanted: i32) -> String {
     match granted {
         REFUSED.. => format!("`{filter}` was refused; may this user subscribe to it?"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postroad_transport::{Delivery, Disconnected, Incoming, Subscriber};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::link::Link;
 use crate::reader::Reader;
@@ -14,6 +14,8 @@ use crate::spool::{Spool, Spooled};
 
 /// A subscriber without a connection ends after so long, to try for one again.
 const DRAIN: Duration = Duration::from_secs(10);
+/// After so long without a message the broker has no more for a subscriber that has unsubscribed.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Hands out what is in the spool, in the order of arrival, and removes what is acknowledged. Dropping it ends the
 /// connection behind it.
@@ -25,6 +27,8 @@ pub struct MqttSubscriber {
     reader: Reader,
     /// The tag of the last delivery.
     last_tag: u64,
+    /// Whether it has unsubscribed and hands out what still comes.
+    leaving: bool,
     failed: Option<Disconnected>,
 }
 
@@ -71,7 +75,13 @@ impl Source {
 
 impl MqttSubscriber {
     pub(crate) fn new(spool: Arc<Spool>, source: Source, prefetch: usize) -> Self {
-        Self { source, reader: Reader::new(spool, prefetch), last_tag: 0, failed: None }
+        Self {
+            source,
+            reader: Reader::new(spool, prefetch),
+            last_tag: 0,
+            leaving: false,
+            failed: None,
+        }
     }
 
     fn fail(&mut self, reason: String) -> Disconnected {
@@ -85,10 +95,17 @@ impl Subscriber for MqttSubscriber {
             return Err(failed.clone());
         }
         let dry = self.source.dry().map(str::to_owned);
+        let quiet = async {
+            if !self.leaving {
+                std::future::pending::<()>().await;
+            }
+            sleep(QUIET).await;
+        };
         let found = tokio::select! {
             biased;
             reason = self.source.ended() => Err(reason),
             found = self.reader.next(dry.is_none()) => found,
+            () = quiet => Err("left the shared group".to_owned()),
         };
         match found {
             Ok(Some((spooled, again))) => {
@@ -114,6 +131,19 @@ impl Subscriber for MqttSubscriber {
 
     fn prefetch(&self) -> usize {
         self.reader.prefetch()
+    }
+
+    fn is_member(&self) -> bool {
+        matches!(&self.source, Source::Link { link, .. } if link.is_shared())
+    }
+
+    async fn leave(&mut self) -> bool {
+        if let Source::Link { link, .. } = &self.source
+            && link.is_shared()
+        {
+            self.leaving = link.unsubscribe().await;
+        }
+        self.leaving
     }
 
     async fn close(self) {

@@ -77,6 +77,18 @@ pub trait Subscriber: Send + 'static {
     /// The most deliveries that can be unacknowledged at once (prefetch).
     fn prefetch(&self) -> usize;
 
+    /// Whether this is one of a group to each of which the broker assigns messages that no other gets, even while it is
+    /// away. By default it is not.
+    fn is_member(&self) -> bool {
+        false
+    }
+
+    /// Leaves that group for good, so that others get what is sent from now on. After `true` [`Self::next`] hands out
+    /// what was assigned already, and ends with an `Err` when there is no more; after `false` nothing has changed.
+    fn leave(&mut self) -> impl Future<Output = bool> + Send {
+        async { false }
+    }
+
     /// Closes in good order, within a few seconds at most. What is unacknowledged comes again.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

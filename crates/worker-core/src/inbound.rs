@@ -1,23 +1,27 @@
 //! The inbound intake: receive, check, store, acknowledge.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use postroad_transport::{Delivery, Disconnected, Subscriber, Transport};
 use tokio::task::unconstrained;
+use tokio::time::timeout;
 
 use crate::context::Context;
 use crate::link::{Pace, report_connected, report_lost, report_unreachable};
 use crate::state::Side;
-use crate::{Codec, InboxEntry, InboxStore};
+use crate::{Codec, InboxEntry, InboxStore, WorkerRegistry};
 
+/// For the database to learn that this worker stops. A database that is down does not hold up the end.
+const STOP_KNOWN_WITHIN: Duration = Duration::from_secs(2);
 /// Body bytes after which a batch is stored, however few messages it has.
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Runs until stopped; a batch in hand is stored and acknowledged first.
 pub(crate) async fn run<S, C, T>(context: Arc<Context<S, C>>, transport: Arc<T>)
 where
-    S: InboxStore,
+    S: InboxStore + WorkerRegistry,
     C: Codec,
     T: Transport,
 {
@@ -33,7 +37,12 @@ where
                 pace.connected();
                 report_connected(&context, Side::Inbound);
                 match consume(&context, &mut subscriber).await {
-                    Ok(()) => return subscriber.close().await,
+                    Ok(()) => {
+                        if subscriber.is_member() && others_take_in(&context).await {
+                            leave(&context, &mut subscriber).await;
+                        }
+                        return subscriber.close().await;
+                    }
                     Err(Disconnected(why)) => report_lost(&context, Side::Inbound, &why),
                 }
             }
@@ -52,29 +61,68 @@ async fn consume<S: InboxStore, C: Codec>(
     context: &Context<S, C>,
     subscriber: &mut impl Subscriber,
 ) -> Result<(), Disconnected> {
-    // Half of the prefetch, so that the broker sends the next half meanwhile.
-    let most = context.settings.batch_size.min(subscriber.prefetch() / 2).max(1);
     loop {
         let first = tokio::select! {
             biased;
             () = context.stop.cancelled() => return Ok(()),
             first = subscriber.next() => first?,
         };
-        let batch = Batch::collect(first, most, subscriber, context);
-        let stored = context.insist("inbound", || context.store.store(&batch.entries)).await;
-        let Some(stored) = stored else {
-            tracing::warn!(
-                messages = batch.entries.len(),
-                "stopped before these were stored, the broker keeps them"
-            );
+        if !take_in(context, subscriber, first).await? {
             return Ok(());
-        };
-        let totals = &context.state.totals;
-        totals.received.add(stored.inserted);
-        totals.duplicates.add(stored.duplicates);
-        totals.quarantined.add(stored.quarantined);
-        subscriber.acknowledge_through(batch.last).await?;
+        }
     }
+}
+
+/// Stores a batch and acknowledges it; `false` where the time for that ran out.
+async fn take_in<S: InboxStore, C: Codec>(
+    context: &Context<S, C>,
+    subscriber: &mut impl Subscriber,
+    first: Delivery,
+) -> Result<bool, Disconnected> {
+    // Half of the prefetch, so that the broker sends the next half meanwhile.
+    let most = context.settings.batch_size.min(subscriber.prefetch() / 2).max(1);
+    let batch = Batch::collect(first, most, subscriber, context);
+    let stored = context.insist("inbound", || context.store.store(&batch.entries)).await;
+    let Some(stored) = stored else {
+        tracing::warn!(
+            messages = batch.entries.len(),
+            "stopped before these were stored, the broker keeps them"
+        );
+        return Ok(false);
+    };
+    let totals = &context.state.totals;
+    totals.received.add(stored.inserted);
+    totals.duplicates.add(stored.duplicates);
+    totals.quarantined.add(stored.quarantined);
+    subscriber.acknowledge_through(batch.last).await?;
+    Ok(true)
+}
+
+/// Whether somebody else is there for what would be assigned to this worker.
+async fn others_take_in<S: WorkerRegistry, C>(context: &Context<S, C>) -> bool {
+    let told = timeout(STOP_KNOWN_WITHIN, context.state.stop_is_known.cancelled()).await;
+    told.is_ok() && context.ask("inbound", context.store.others_take_in()).await == Some(true)
+}
+
+/// A worker cannot know whether it is started again, and what the broker assigns to it while it is away waits for that. So
+/// it leaves the others to it where there are any, and first takes in what is assigned to it already.
+async fn leave<S: InboxStore, C: Codec>(context: &Context<S, C>, subscriber: &mut impl Subscriber) {
+    if !subscriber.leave().await {
+        return;
+    }
+    tracing::info!("left the group to its other members");
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = context.give_up.cancelled() => break,
+            first = subscriber.next() => first,
+        };
+        let Ok(first) = first else { return };
+        if !matches!(take_in(context, subscriber, first).await, Ok(true)) {
+            break;
+        }
+    }
+    tracing::warn!("what was assigned to this member of the group waits until it is back");
 }
 
 struct Batch {

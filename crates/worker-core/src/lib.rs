@@ -11,6 +11,7 @@ mod context;
 mod decode;
 mod encode;
 mod inbound;
+mod lease;
 mod link;
 mod maintenance;
 mod outage;

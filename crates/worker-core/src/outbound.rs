@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, Outcomes};
 use crate::context::{Context, jittered};
+use crate::lease::Lease;
 use crate::link::{self, Link};
 use crate::{Claim, Codec, OutboxStore, Outcome, Settlement};
 
@@ -32,6 +33,11 @@ const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 const EAGER: Duration = Duration::from_millis(1);
 /// So many times slower does a relay look that is told of new rows anyway: it still finds retries and what others left.
 const SLOWEST: u32 = 4;
+/// After so many looks in vain one that is not told looks a little less often too, so that an idle worker asks the database
+/// less than once a second, all that it asks included.
+const PATIENT: u32 = 8;
+/// By so much.
+const PATIENCE: f64 = 1.5;
 /// But not slower than this because of it, so that a dead worker's rows are taken over soon after their lease.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// A connection that let a message down is given this long to be replaced before it is tried again.
@@ -98,7 +104,11 @@ impl Idle {
             }
             Self::Looked(times) => {
                 *self = Self::Looked(times.saturating_add(1));
-                let slower = if is_told { poll * (times + 1).min(SLOWEST) } else { poll };
+                let slower = match is_told {
+                    true => poll * (times + 1).min(SLOWEST),
+                    false if times >= PATIENT => poll.mul_f64(PATIENCE),
+                    false => poll,
+                };
                 slower.min(poll.max(LONGEST_PAUSE))
             }
         }
@@ -211,16 +221,16 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let Claim { token, rows } = claim;
         let ordered = rows.iter().any(|row| row.ordering_key.is_some());
         let count = rows.len();
+        let lease = Lease::new(settings, claimed_at);
         let (mut batch, messages) =
             Batch::prepare(rows, &*context.codec, settings, publisher.confirms());
         let mut publishing: FuturesUnordered<_> = messages
             .into_iter()
-            .map(|(seq, message)| self.publish(publisher, seq, message))
+            .map(|(seq, message)| self.publish(publisher, &lease, seq, message))
             .collect();
         let mut settling = FuturesUnordered::new();
         let mut served = true;
-        let mut until = claimed_at + settings.publish_time();
-        let mut renew_at = claimed_at + settings.renew_interval();
+        let mut renew_at = lease.renew_at();
         let mut settle_at = Instant::now() + SETTLE_WITHIN;
         let gave_up = loop {
             if settling.is_empty() {
@@ -243,15 +253,20 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
                     batch.judge(seq, result, place, settings, rng);
                 }
                 () = sleep_until(settle_at), if !batch.settled.rows.is_empty() && settling.is_empty() => {}
-                () = sleep_until(until), if !batch.underway.is_empty() => {
+                () = sleep_until(lease.until()), if !batch.underway.is_empty() => {
                     break Some("no confirm before the lease ended");
                 }
                 () = context.give_up.cancelled() => break Some("no confirm before the worker stopped"),
                 () = sleep_until(renew_at), if !batch.underway.is_empty() => {
                     let asked_at = Instant::now();
                     let call = context.store.renew(&token, settings.lease);
-                    if let Ok(Some(_)) = timeout_at(until, context.ask("outbound", call)).await {
-                        until = asked_at + settings.publish_time();
+                    match timeout_at(lease.until(), context.ask("outbound", call)).await {
+                        // Nobody settles these but us, so somebody else has them.
+                        Ok(Some(held)) if held < batch.underway.len() => {
+                            break Some("the lease was lost before a confirm came");
+                        }
+                        Ok(Some(_)) => lease.renewed(asked_at),
+                        Ok(None) | Err(_) => {}
                     }
                     renew_at = asked_at + settings.renew_interval();
                 }
@@ -280,16 +295,19 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
     async fn publish(
         &self,
         publisher: &P,
+        lease: &Lease,
         seq: i64,
         message: Outgoing,
     ) -> (i64, Result<(), PublishError>, Option<SemaphorePermit<'_>>) {
         if self.careful.load(Ordering::Relaxed) == 0 {
             let place = self.window.acquire().await.expect(NEVER_CLOSED);
+            lease.allows().await;
             return (seq, publisher.publish(message).await, Some(place));
         }
         // Alone, so that a message that breaks the connection is known by it.
         let whole = u32::try_from(self.context.settings.window.max(1)).unwrap_or(u32::MAX);
         let alone = self.window.acquire_many(whole).await.expect(NEVER_CLOSED);
+        lease.allows().await;
         let result = publisher.publish(message).await;
         if !matches!(result, Err(PublishError::Unconfirmed(_))) {
             let less = |left: usize| Some(left.saturating_sub(1));
@@ -333,9 +351,10 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let count =
             |kind: fn(&Outcome) -> bool| settled.iter().filter(|row| kind(&row.outcome)).count();
         let totals = &self.context.state.totals;
-        totals
-            .published
-            .add(count(|outcome| matches!(outcome, Outcome::Published | Outcome::Unacknowledged)));
+        let published =
+            count(|outcome| matches!(outcome, Outcome::Published | Outcome::Unacknowledged));
+        // What another worker holds is its to count.
+        totals.published.add(published.min(held));
         totals.invalid.add(count(|outcome| matches!(outcome, Outcome::Invalid(_))));
         totals
             .refused
@@ -358,10 +377,11 @@ mod tests {
     const POLL: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_relay_that_nobody_tells_looks_at_the_poll_interval() {
+    fn a_relay_that_nobody_tells_looks_at_the_poll_interval_and_less_often_after_a_while() {
         let mut idle = Idle::default();
-        let pauses: Vec<_> = (0..5).map(|_| idle.pause(POLL, false)).collect();
-        assert_eq!(pauses, [POLL; 5]);
+        let pauses: Vec<_> = (0..10).map(|_| idle.pause(POLL, false)).collect();
+        assert_eq!(pauses[..8], [POLL; 8]);
+        assert_eq!(pauses[8..], [POLL.mul_f64(1.5); 2]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::outage::Outage;
 use crate::{Counts, WorkerStatus};
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub(crate) broker: Outage,
     /// Wakes the heartbeat when the status changes.
     pub(crate) changed: Notify,
+    /// The database knows that this worker is stopping.
+    pub(crate) stop_is_known: CancellationToken,
     sides: Mutex<Sides>,
 }
 
@@ -50,6 +53,7 @@ impl State {
             database: Outage::of("database"),
             broker: Outage::of("broker"),
             changed: Notify::new(),
+            stop_is_known: CancellationToken::new(),
             sides: Mutex::new(Sides {
                 outbound: wanted(outbound),
                 inbound: wanted(inbound),

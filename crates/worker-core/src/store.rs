@@ -297,4 +297,11 @@ pub trait WorkerRegistry: Send + Sync + 'static {
         &self,
         heartbeat: &Heartbeat,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether another worker of this config takes messages in, as far as its last heartbeat tells: it is `running`, not
+    /// stale, and has taken some in. Asked once this worker's own heartbeat says that it is stopping, so that of
+    /// several that stop at once the last one is told that there is no other. By default there never is one.
+    fn others_take_in(&self) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        async { Ok(false) }
+    }
 }

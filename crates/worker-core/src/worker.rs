@@ -103,7 +103,10 @@ async fn heartbeats<S: WorkerRegistry, C>(
 ) {
     loop {
         let beat = heartbeat(context, transport.kept(), worker, context.state.status());
-        context.ask("heartbeat", context.store.heartbeat(&beat)).await;
+        let told = context.ask("heartbeat", context.store.heartbeat(&beat)).await;
+        if told.is_some() && beat.status == WorkerStatus::Stopping {
+            context.state.stop_is_known.cancel();
+        }
         tokio::select! {
             biased;
             () = context.state.changed.notified() => {}

@@ -27,4 +27,4 @@ CREATE TABLE event_bus_maintenance (
     deleted_dedupe bigint NOT NULL DEFAULT 0
 );
 
-CREATE INDEX inbound_dedupe_created ON inbound_dedupe (config_key, created_at);
+CREATE INDEX inbound_dedupe_created ON inbound_dedupe (config_key, created_at, dedupe_key);

@@ -19,12 +19,17 @@ mod schema;
 mod secrets;
 mod status;
 
+mod cluster;
 mod crashes;
+mod crowds;
+mod idle;
 mod mqtt_config;
 mod mqtt_corpus;
+mod mqtt_group;
 mod mqtt_in;
 mod mqtt_outages;
 mod mqtt_way_out;
+mod ordering;
 mod outages;
 mod samples;
 mod team;

@@ -1,6 +1,6 @@
 //! From MQTT into the inbox: each message once.
 
-use crate::support::{Device, Letter, Plant, Publisher, TOPIC, event, on_plant, until};
+use crate::support::{Device, Letter, Publisher, TOPIC, event, on_plant, until};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
@@ -81,16 +81,4 @@ async fn an_event_sent_twice_is_one_row_and_equal_messages_without_an_id_are_two
         assert_eq!((&counted["received"], &counted["duplicates"]), (&4.into(), &1.into()));
     })
     .await;
-}
-
-impl Plant {
-    /// Stops the device, waits until all that the broker took is stored, and checks that each is there once and nothing
-    /// else is. Returns how many there are.
-    async fn until_stored_once(&self, device: Device) -> usize {
-        let sent = device.stop().await;
-        let rows = i64::try_from(sent.len()).unwrap();
-        self.sql.until_count(rows, "SELECT count(*) FROM inbound_event").await;
-        assert_eq!(self.stored().await, sent);
-        sent.len()
-    }
 }

@@ -44,14 +44,16 @@ async fn read(
     db: &impl ConnectionTrait,
     config_key: &str,
 ) -> Result<Option<Config>, sea_orm::DbErr> {
-    let by_key = runtime_config::Column::ConfigKey.eq(config_key);
-    let Some(runtime) = runtime_config::Entity::find().filter(by_key).one(db).await? else {
-        return Ok(None);
-    };
-    let by_key = rabbitmq_settings::Column::ConfigKey.eq(config_key);
-    let rabbitmq =
-        rabbitmq_settings::Entity::find().filter(by_key).one(db).await?.unwrap_or_default();
-    let by_key = mqtt_settings::Column::ConfigKey.eq(config_key);
-    let mqtt = mqtt_settings::Entity::find().filter(by_key).one(db).await?.unwrap_or_default();
-    Ok(Some(Config { runtime, rabbitmq, mqtt }))
+    // One question, since every worker asks it again and again.
+    let found = runtime_config::Entity::find()
+        .filter(runtime_config::Column::ConfigKey.eq(config_key))
+        .find_also_related(rabbitmq_settings::Entity)
+        .find_also_related(mqtt_settings::Entity)
+        .one(db)
+        .await?;
+    Ok(found.map(|(runtime, rabbitmq, mqtt)| Config {
+        runtime,
+        rabbitmq: rabbitmq.unwrap_or_default(),
+        mqtt: mqtt.unwrap_or_default(),
+    }))
 }

@@ -5,6 +5,7 @@
 use sea_orm::entity::prelude::*;
 use serde::Serialize;
 
+use crate::entity::{mqtt_settings, rabbitmq_settings};
 use crate::secret::Secret;
 
 /// What a worker runs by.
@@ -82,3 +83,23 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// At most one row, by the config's name.
+impl Related<rabbitmq_settings::Entity> for Entity {
+    fn to() -> RelationDef {
+        Self::belongs_to(rabbitmq_settings::Entity)
+            .from(Column::ConfigKey)
+            .to(rabbitmq_settings::Column::ConfigKey)
+            .into()
+    }
+}
+
+/// At most one row, by the config's name.
+impl Related<mqtt_settings::Entity> for Entity {
+    fn to() -> RelationDef {
+        Self::belongs_to(mqtt_settings::Entity)
+            .from(Column::ConfigKey)
+            .to(mqtt_settings::Column::ConfigKey)
+            .into()
+    }
+}

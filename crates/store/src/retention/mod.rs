@@ -4,7 +4,7 @@
 //! every published row a write. The walk ends where rows are too young to be due: none can be done with before it was made.
 
 mod lease_sql;
-mod sql;
+pub(crate) mod sql;
 mod stages;
 
 use std::time::{Duration, Instant};

@@ -107,10 +107,11 @@ impl Full {
         hot::dedupe(&self.database, "default", &keys, &Uuid::nil().to_string())
     }
 
-    /// Statements that clean up, which there are none of yet.
+    /// Statements of a batch that cleans up.
     pub(crate) fn cleanup(&self) -> Vec<Statement> {
-        let _ = &self.database;
-        Vec::new()
+        let keys: Vec<_> = (1..=200).map(|n| format!("{n:064x}")).collect();
+        let rows: Vec<_> = (1..=i64::try_from(LIMIT).unwrap()).collect();
+        hot::cleanup(&self.database, "default", &rows, &keys)
     }
 
     pub(crate) async fn execute(&self, sql: &str) {

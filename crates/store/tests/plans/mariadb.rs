@@ -19,8 +19,11 @@ pub(crate) async fn check(url: String, shape: Shape) {
     let heads: Vec<i64> =
         heads.iter().map(|row| row.try_get("", "seq").unwrap()).take(LIMIT / 2).collect();
     assert_eq!(heads.len(), LIMIT / 2);
+    measure(&transaction, &hot::peek(&full.database, "default")).await;
+    let [first, locks @ ..] = hot::mysql_locks("default", &heads, LIMIT - heads.len());
+    assert_eq!(measure(&transaction, &first).await.len(), heads.len());
     let mut claimed = Vec::new();
-    for lock in hot::mysql_locks("default", &heads, LIMIT - heads.len()) {
+    for lock in locks {
         let rows = measure(&transaction, &lock).await;
         claimed.extend(rows.iter().map(|row| row.try_get::<i64>("", "seq").unwrap()));
     }

@@ -12,7 +12,7 @@ pub(crate) async fn check(url: &str) {
         if analyzed {
             full.execute("ANALYZE").await;
         }
-        let claim = hot::claim(&full.database, "default", TOKEN, LIMIT);
+        let claim = hot::claim_in_sqlite("default", TOKEN, LIMIT);
         let plan = plan(&full, &claim).await;
         // The first row of the first key, of each next key, and due rows without a key.
         let ordering =
@@ -21,7 +21,8 @@ pub(crate) async fn check(url: &str) {
         let due = "USING INDEX outbound_event_due (config_key=? AND due_at<?)";
         assert_eq!(plan.matches(due).count(), 1, "{plan}");
 
-        let mut others = vec![hot::renew(&full.database, TOKEN)];
+        let mut others =
+            vec![hot::peek(&full.database, "default"), hot::renew(&full.database, TOKEN)];
         others.extend(full.settle(&[1, 2, 3]));
         others.extend(full.dedupe());
         others.extend(full.cleanup());
@@ -30,7 +31,7 @@ pub(crate) async fn check(url: &str) {
         }
     }
     // The plan is that of a claim that works.
-    let claim = hot::claim(&full.database, "default", TOKEN, LIMIT);
+    let claim = hot::claim_in_sqlite("default", TOKEN, LIMIT);
     let rows = full.database.connection().query_all_raw(claim).await.unwrap();
     assert_eq!(rows.len(), LIMIT.min(DUE.iter().sum::<u32>() as usize));
     full.database.close().await;

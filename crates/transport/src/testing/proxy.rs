@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -9,11 +11,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// Bytes of a ping, in MariaDB's protocol and in PostgreSQL's.
+const PING: usize = 5;
+
 /// Forwards TCP connections to one server until told otherwise. Ends them all when dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
+    requests: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -32,13 +38,21 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mode = watch::Sender::new(Mode::default());
-        let accepting = tokio::spawn(accept(listener, upstream, mode.subscribe()));
-        Ok(Self { address, mode, accepting })
+        let requests = Arc::<AtomicU64>::default();
+        let accepting =
+            tokio::spawn(accept(listener, upstream, mode.subscribe(), Arc::clone(&requests)));
+        Ok(Self { address, mode, requests, accepting })
     }
 
     /// Where clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How often clients said something up to now: once for each request, more often for a long one, and never for one that
+    /// is as short as the pings by which a pool of connections to a database tries them.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Resets every connection there is, on both sides. New ones are taken.
@@ -75,11 +89,16 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, mode: watch::Receiver<Mode>) {
+async fn accept(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    mode: watch::Receiver<Mode>,
+    requests: Arc<AtomicU64>,
+) {
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
         let cuts = mode.borrow().cuts;
-        tokio::spawn(serve(client, upstream, mode.clone(), cuts));
+        tokio::spawn(serve(client, upstream, mode.clone(), cuts, Arc::clone(&requests)));
     }
 }
 
@@ -88,6 +107,7 @@ async fn serve(
     upstream: SocketAddr,
     mut mode: watch::Receiver<Mode>,
     cuts: u64,
+    requests: Arc<AtomicU64>,
 ) {
     if mode.borrow().refuse {
         return reset(&client);
@@ -95,7 +115,9 @@ async fn serve(
     let Ok(mut server) = TcpStream::connect(upstream).await else { return reset(&client) };
     // Without it small packets wait for each other; that costs speed only.
     client.set_nodelay(true).and(server.set_nodelay(true)).ok();
-    let (requests, replies) = (mode.clone(), mode.clone());
+    let (asking, answering) = (mode.clone(), mode.clone());
+    // Nobody wants to know.
+    let answers = AtomicU64::new(0);
     let severed = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
@@ -108,8 +130,8 @@ async fn serve(
             // An error of either ends both; where one side has only ended what it says, the other may still speak.
             _ = async {
                 tokio::try_join!(
-                    forward(from_client, to_server, requests, |mode| mode.hold_requests),
-                    forward(from_server, to_client, replies, |mode| mode.hold_replies),
+                    forward(from_client, to_server, asking, |mode| mode.hold_requests, &requests),
+                    forward(from_server, to_client, answering, |mode| mode.hold_replies, &answers),
                 )
             } => false,
         }
@@ -126,6 +148,7 @@ async fn forward(
     mut to: WriteHalf<'_>,
     mut mode: watch::Receiver<Mode>,
     held: fn(&Mode) -> bool,
+    times: &AtomicU64,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -134,6 +157,9 @@ async fn forward(
             return to.shutdown().await;
         }
         to.write_all(&buffer[..count]).await?;
+        if count > PING {
+            times.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -176,8 +202,11 @@ mod tests {
 
     #[tokio::test]
     async fn it_forwards_both_ways() {
-        let (_proxy, mut stream) = echo().await;
-        assert!(says_back(&mut stream, b"hello").await);
+        let (proxy, mut stream) = echo().await;
+        assert!(says_back(&mut stream, b"hello server").await);
+        assert!(says_back(&mut stream, b"ping!").await);
+        assert!(says_back(&mut stream, b"once again").await);
+        assert_eq!(proxy.requests(), 2);
     }
 
     #[tokio::test]

@@ -129,6 +129,28 @@ async fn nothing_more_is_sent_once_the_lease_cannot_be_renewed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rows_that_another_worker_took_over_are_neither_sent_nor_settled_by_the_first() {
+    let (store, first_broker) = (MemoryStore::default(), Broker::recording());
+    insert(&store, 100);
+    first_broker.set_confirm_latency(Duration::from_secs(20));
+    first_broker.set_confirm_timeout(Duration::from_hours(1));
+    let slow = Settings { window: 10, ..settings() };
+    let (first, first_stop) = start(&store, &first_broker, slow);
+    until("the first are on the wire", || first_broker.taken().len() == 10).await;
+    store.end_leases();
+    let second_broker = Broker::recording();
+    let (second, second_stop) = start(&store, &second_broker, settings());
+    until("the second has published everything", || pending(&store) == 0).await;
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!((first_broker.taken().len(), second_broker.taken().len()), (10, 100));
+    first_stop.cancel();
+    second_stop.cancel();
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((first.published, second.published), (0, 100));
+    assert_eq!((first.lease_lost, second.lease_lost), (100, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_is_away_for_an_hour_costs_no_attempt() {
     let (store, broker) = (MemoryStore::default(), Broker::recording());
     broker.stop();

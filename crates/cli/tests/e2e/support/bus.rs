@@ -41,7 +41,12 @@ pub(crate) async fn on_servers(test: impl AsyncFn(&Bus)) {
 
 /// The same with one database.
 pub(crate) async fn on_server(server: Server, test: impl AsyncFn(&Bus)) {
-    let bus = Bus::open(server).await;
+    on_server_and_broker(server, Url::from_environment(), test).await;
+}
+
+/// The same with a RabbitMQ that is not that of the other tests.
+pub(crate) async fn on_server_and_broker(server: Server, url: Url, test: impl AsyncFn(&Bus)) {
+    let bus = Bus::open(server, url).await;
     let outcome = AssertUnwindSafe(test(&bus)).catch_unwind().await;
     bus.close().await;
     if let Err(panic) = outcome {
@@ -50,10 +55,9 @@ pub(crate) async fn on_server(server: Server, test: impl AsyncFn(&Bus)) {
 }
 
 impl Bus {
-    async fn open(server: Server) -> Self {
+    async fn open(server: Server, url: Url) -> Self {
         let tag = Uuid::new_v4().simple().to_string();
         let exchange = format!("e2e-{tag}");
-        let url = Url::from_environment();
         let rabbit = Rabbit::connect(&url, &exchange).await;
         let broker = Proxy::start(resolve(&format!("{}:{}", url.host, url.port))).await.unwrap();
 

@@ -1,19 +1,26 @@
 //! What every test here is made of.
 
 mod bus;
+mod cluster;
+mod crowd;
 mod device;
 mod home;
 mod mosquitto;
 mod mqtt;
 mod plant;
+mod ports;
 mod postroad;
 mod rabbit;
+mod recorder;
+mod scale;
 mod scratch;
 mod sql;
 mod wait;
 mod worker;
 
-pub(crate) use bus::{Bus, on_server, on_servers};
+pub(crate) use bus::{Bus, on_server, on_server_and_broker, on_servers};
+pub(crate) use cluster::Cluster;
+pub(crate) use crowd::Crowd;
 pub(crate) use device::{Device, TOPIC, event};
 pub(crate) use home::Home;
 pub(crate) use mosquitto::Mosquitto;
@@ -21,7 +28,9 @@ pub(crate) use mqtt::{Letter, Listener, Publisher};
 pub(crate) use plant::{Plant, configure_mqtt, on_plant, on_plant_with};
 pub(crate) use postroad::{Postroad, Ran};
 pub(crate) use rabbit::{Ear, Heard, copies};
-pub(crate) use scratch::Server;
+pub(crate) use recorder::{Recorder, Tally};
+pub(crate) use scale::{dice, scaled, scaled_time};
+pub(crate) use scratch::{Server, show};
 pub(crate) use sql::{Sql, hex};
-pub(crate) use wait::until;
+pub(crate) use wait::{until, until_in};
 pub(crate) use worker::Worker;

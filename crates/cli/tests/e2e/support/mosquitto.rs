@@ -1,14 +1,15 @@
 //! A Mosquitto of a test's own, with the settings that lose nothing.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
-use uuid::Uuid;
 
+use super::ports::free_address;
 use super::wait::until;
+use super::worker::signal;
 
 /// Killed when this is dropped.
 pub(crate) struct Mosquitto {
@@ -63,10 +64,7 @@ impl Mosquitto {
     /// SIGTERM: it ends in good order.
     pub(crate) async fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
-        // By the shell's own `kill`: a minimal machine has no program of that name.
-        let mut kill = Command::new("sh");
-        kill.args(["-c", "kill -s TERM \"$0\"", &child.id().to_string()]);
-        assert!(kill.status().unwrap().success());
+        signal(child.id(), "TERM");
         until("Mosquitto ends", async || child.try_wait().unwrap().is_some()).await;
     }
 }
@@ -79,16 +77,6 @@ impl Drop for Mosquitto {
 
 fn runs_as_root() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("Uid:\t0\t"))
-}
-
-/// Its port is below those that the kernel gives to clients, which could take it while the broker is down.
-fn free_address() -> SocketAddr {
-    let start = u16::from_be_bytes([Uuid::new_v4().as_bytes()[0], Uuid::new_v4().as_bytes()[0]]);
-    (0..1_000)
-        .map(|step| 20_000 + start.wrapping_add(step) % 12_000)
-        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .find(|address| TcpListener::bind(address).is_ok())
-        .expect("some port is free")
 }
 
 /// Debian keeps it where users' paths do not lead.

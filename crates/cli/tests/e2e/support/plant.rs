@@ -8,6 +8,7 @@ use postroad_transport::testing::Proxy;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::device::Device;
 use super::mosquitto::Mosquitto;
 use super::postroad::Postroad;
 use super::scratch::{Scratch, Server, tell};
@@ -58,6 +59,16 @@ impl Plant {
     pub(crate) async fn stored(&self) -> BTreeSet<String> {
         let rows = self.sql.rows("SELECT message_id FROM inbound_event").await;
         rows.iter().map(|row| row["message_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Stops the device, waits until all that the broker took is stored, and checks that each is there once and nothing
+    /// else is. Returns how many there are.
+    pub(crate) async fn until_stored_once(&self, device: Device) -> usize {
+        let sent = device.stop().await;
+        let rows = i64::try_from(sent.len()).unwrap();
+        self.sql.until_count(rows, "SELECT count(*) FROM inbound_event").await;
+        assert_eq!(self.stored().await, sent);
+        sent.len()
     }
 
     /// How many messages wait in the spool, as `postroad status` has it.

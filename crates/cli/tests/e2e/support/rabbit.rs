@@ -14,6 +14,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::recorder::Recorder;
+
 const WAIT: Duration = Duration::from_secs(20);
 
 /// `amqp://user:password@host:port/virtual-host`
@@ -34,8 +36,8 @@ pub(crate) struct Rabbit {
 
 /// Hears what goes over the exchange.
 pub(crate) struct Ear {
-    queue: String,
-    channel: Channel,
+    pub(super) queue: String,
+    pub(super) channel: Channel,
     messages: UnboundedReceiver<ConsumerMessage>,
 }
 
@@ -103,13 +105,23 @@ impl Rabbit {
 }
 
 impl Ear {
-    /// All that was routed to this ear up to now: what a mark put behind it comes after.
+    /// Writes down what it hears, from now on and without keeping more of it than that takes.
+    pub(crate) fn record(self) -> Recorder {
+        Recorder::start(self)
+    }
+
+    /// Puts a message with this id behind all that was routed to this ear up to now.
+    pub(super) async fn mark(queue: &str, channel: &Channel, mark: &str) {
+        let properties = BasicProperties::default().with_message_id(mark).finish();
+        // The nameless exchange leads straight to the queue.
+        let arguments = BasicPublishArguments::new("", queue);
+        channel.basic_publish(properties, Vec::new(), arguments).await.unwrap();
+    }
+
+    /// All that was routed to this ear up to now.
     pub(crate) async fn up_to_now(&mut self) -> Vec<Heard> {
         let mark = Uuid::new_v4().to_string();
-        let properties = BasicProperties::default().with_message_id(&mark).finish();
-        // The nameless exchange leads straight to the queue.
-        let arguments = BasicPublishArguments::new("", &self.queue);
-        self.channel.basic_publish(properties, Vec::new(), arguments).await.unwrap();
+        Self::mark(&self.queue, &self.channel, &mark).await;
         let mut all = Vec::new();
         loop {
             let heard = self.next().await;
@@ -122,8 +134,12 @@ impl Ear {
 
     /// The next message.
     pub(crate) async fn next(&mut self) -> Heard {
-        let message = timeout(WAIT, self.messages.recv()).await.expect("a message comes");
-        let message = message.expect("the channel is open");
+        timeout(WAIT, self.whenever()).await.expect("a message comes")
+    }
+
+    /// The same, however long it takes.
+    pub(super) async fn whenever(&mut self) -> Heard {
+        let message = self.messages.recv().await.expect("the channel is open");
         Heard {
             topic: message.deliver.expect("it is whole").routing_key().clone(),
             properties: message.basic_properties.expect("it is whole"),

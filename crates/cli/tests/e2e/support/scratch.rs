@@ -72,9 +72,14 @@ impl Scratch {
 }
 
 /// Shown where a test fails.
-#[expect(clippy::print_stdout, reason = "it goes with the output of the test")]
 pub(crate) fn tell(server: Server) {
-    println!("with {server:?}");
+    show(&format!("with {server:?}"));
+}
+
+/// A line for whoever looks into the output of the test.
+#[expect(clippy::print_stdout, reason = "it goes with the output of the test")]
+pub(crate) fn show(line: &str) {
+    println!("{line}");
 }
 
 pub(crate) fn resolve(address: &str) -> SocketAddr {

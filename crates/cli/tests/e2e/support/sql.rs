@@ -2,7 +2,8 @@
 
 use postroad_store::Database;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, FromQueryResult, JsonValue, Statement,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, FromQueryResult,
+    JsonValue, Statement,
 };
 use serde_json::Value;
 
@@ -22,6 +23,11 @@ impl Sql {
     pub(crate) async fn execute(&self, sql: &str) -> u64 {
         let result = self.connection().execute_unprepared(sql).await;
         result.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
+    }
+
+    /// Begins a transaction of its own, which is taken back unless it is committed.
+    pub(crate) async fn begin(&self) -> DatabaseTransaction {
+        self.database.begin().await.unwrap()
     }
 
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Value> {

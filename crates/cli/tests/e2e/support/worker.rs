@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -48,11 +49,33 @@ impl Worker {
 
     /// SIGTERM: it is asked to stop.
     pub(crate) fn terminate(&mut self) {
+        self.signal("TERM");
+    }
+
+    /// SIGSTOP: it does nothing and knows nothing of that, until [`Self::go_on`].
+    pub(crate) fn freeze(&mut self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&mut self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&mut self, name: &str) {
         assert!(self.child.try_wait().unwrap().is_none(), "it ended by itself: {}", self.log());
-        // By the shell's own `kill`: a minimal machine has no program of that name.
-        let mut kill = Command::new("sh");
-        kill.args(["-c", "kill -s TERM \"$0\"", &self.pid().to_string()]);
-        assert!(kill.status().unwrap().success());
+        signal(self.pid(), name);
+    }
+
+    /// How much time of a core it took up to now.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").expect("its name stands in brackets");
+        let fields: Vec<_> = fields.split(' ').collect();
+        // In user mode and in the kernel, in hundredths of a second.
+        let hundredths: u64 =
+            fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(10 * hundredths)
     }
 
     /// Waits until it ends by itself and returns its exit code.
@@ -68,6 +91,13 @@ impl Worker {
         assert_eq!(self.ended().await, 0, "{}", self.log());
         self.log()
     }
+}
+
+/// By the shell's own `kill`: a minimal machine has no program of that name.
+pub(super) fn signal(pid: u32, name: &str) {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill -s \"$0\" \"$1\"", name, &pid.to_string()]);
+    assert!(kill.status().unwrap().success());
 }
 
 impl Drop for Worker {

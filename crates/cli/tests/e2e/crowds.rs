@@ -1,0 +1,148 @@
+//! Eight workers of one config that share its rows, whatever happens to some of them.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    Bus, Crowd, Recorder, Tally, dice, on_servers, scaled_time, show, until, until_in,
+};
+
+/// The most that may go out twice for each worker killed: what is published and not settled.
+const WINDOW: usize = 256;
+/// The shortest there is, so that nobody waits long.
+const LEASE: Duration = Duration::from_secs(5);
+const ARGUMENTS: [&str; 2] = ["--lease-seconds", "5"];
+/// After a lease has ended, its rows are with another worker before so long.
+const TAKEOVER: Duration = Duration::from_secs(5);
+/// How long workers come to grief; everything else of such a test takes about as long.
+const TROUBLE: Duration = Duration::from_secs(5);
+/// For the last leases to end and the rest to be sent.
+const CALM: Duration = Duration::from_mins(2);
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
+async fn eight_workers_killed_and_started_at_random_publish_every_row_and_repeat_little() {
+    on_servers(async |bus| {
+        let mut dice = dice();
+        bus.configure("default", &[]);
+        let recorder = bus.rabbit.listen("event.#").await.record();
+        let mut crowd = Crowd::start(&bus.postroad, 8, &ARGUMENTS);
+        let mut feeding = dice.fork();
+        tokio::select! {
+            () = crowd.trouble(scaled_time(TROUBLE), &mut dice) => {}
+            () = feed(bus, &mut feeding) => {}
+        }
+        finish(bus, recorder, crowd).await;
+    })
+    .await;
+}
+
+/// Writes rows without pause.
+async fn feed(bus: &Bus, dice: &mut fastrand::Rng) {
+    loop {
+        bus.enqueue(dice.u32(1..80)).await;
+        tokio::time::sleep(Duration::from_millis(dice.u64(1..40))).await;
+    }
+}
+
+/// Waits until all is sent and received, and counts what the kills cost.
+async fn finish(bus: &Bus, recorder: Recorder, crowd: Crowd<'_>) -> Tally {
+    let pending = "SELECT count(*) FROM outbound_event WHERE status = 'pending'";
+    until_in(CALM, "all rows are sent", async || bus.sql.count(pending).await == 0).await;
+    let tally = recorder.compare(&bus.sql).await;
+    let rows = i64::try_from(tally.rows).unwrap();
+    assert_eq!(bus.published().await, rows);
+    let received = "SELECT count(*) FROM inbound_event";
+    until_in(CALM, "all is received", async || bus.sql.count(received).await >= rows).await;
+    bus.until_received("default", rows).await;
+    let (kills, stops) = (crowd.kills, crowd.stops);
+    show(&format!("{tally:?}, {kills} workers killed, {stops} stopped"));
+    assert!(kills > 0 && tally.rows > 500, "nothing happened");
+    assert!(tally.repeated <= kills * WINDOW, "{tally:?} by {kills} kills");
+    crowd.stop().await;
+    tally
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
+async fn the_rows_of_a_killed_worker_are_with_another_soon_after_their_lease() {
+    on_servers(async |bus| {
+        // As slow as an idle worker comes to look.
+        bus.configure("default", &["poll_interval_ms=1000"]);
+        let mut killed = bus.postroad.worker(&ARGUMENTS);
+        bus.until_status("default", "running").await;
+        hold_in_the_middle(bus).await;
+        killed.kill();
+        let at = Instant::now();
+        bus.broker.cut();
+        bus.broker.hold_replies(false);
+        let left = held(bus).await;
+        let other = bus.postroad.worker(&ARGUMENTS);
+        until("all is sent but what was claimed", async || pending(bus).await <= left).await;
+        assert!(at.elapsed() < LEASE, "the lease ended before: {:?}", at.elapsed());
+        bus.sql.until_sent().await;
+        let took = at.elapsed();
+        show(&format!("{left} rows were with another {took:?} after the kill"));
+        assert!(took < LEASE + TAKEOVER, "{took:?}");
+        other.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
+async fn a_worker_frozen_for_longer_than_its_lease_settles_nothing_that_is_no_longer_its_own() {
+    on_servers(async |bus| {
+        bus.configure("default", &[]);
+        let recorder = bus.rabbit.listen("event.#").await.record();
+        let mut frozen = bus.postroad.worker(&ARGUMENTS);
+        bus.until_status("default", "running").await;
+        hold_in_the_middle(bus).await;
+        frozen.freeze();
+        bus.broker.hold_replies(false);
+        let other = bus.postroad.worker(&ARGUMENTS);
+        bus.sql.until_sent().await;
+        let before = traces(bus).await;
+
+        frozen.go_on();
+        let lost = format!("SELECT lease_lost FROM event_bus_worker WHERE pid = {}", frozen.pid());
+        until("it finds out", async || bus.sql.count(&lost).await > 0).await;
+        frozen.says("no longer ours").await;
+        assert_eq!(traces(bus).await, before, "it settled what another had settled");
+        other.stop().await;
+        // It is as good as any other from then on.
+        bus.enqueue(300).await;
+        bus.sql.until_sent().await;
+        frozen.stop().await;
+        let published = "SELECT CAST(sum(published) AS char(20)) AS total FROM event_bus_worker";
+        assert_eq!(bus.sql.row(published).await["total"].as_str().unwrap().trim(), "8300");
+        let tally = recorder.compare(&bus.sql).await;
+        show(&format!("{tally:?}"));
+        assert!(tally.repeated <= WINDOW, "{tally:?}");
+    })
+    .await;
+}
+
+/// Gives the only worker much to do, and leaves it without the broker's confirms when it is at it.
+async fn hold_in_the_middle(bus: &Bus) {
+    bus.enqueue(8_000).await;
+    until("it is in the middle", async || bus.published().await >= 500).await;
+    bus.broker.hold_replies(true);
+    until("it waits for confirms", async || held(bus).await >= 300).await;
+}
+
+async fn pending(bus: &Bus) -> i64 {
+    bus.sql.count("SELECT count(*) FROM outbound_event WHERE status = 'pending'").await
+}
+
+/// How many rows some worker has claimed and not settled.
+async fn held(bus: &Bus) -> i64 {
+    let held =
+        "SELECT count(*) FROM outbound_event WHERE status = 'pending' AND claim_token IS NOT NULL";
+    bus.sql.count(held).await
+}
+
+/// When and how each row was settled.
+async fn traces(bus: &Bus) -> Vec<serde_json::Value> {
+    let traces = "SELECT seq, status, published_at, updated_at, retry_count, last_error FROM outbound_event ORDER BY seq";
+    bus.sql.rows(traces).await
+}

@@ -1,0 +1,41 @@
+//! What a worker costs that has nothing to do.
+
+use std::time::Duration;
+
+use crate::support::{Bus, Server, on_server, show, until};
+
+/// How long is counted.
+const TIME: Duration = Duration::from_secs(20);
+/// The config's own defaults, which tests are too impatient for otherwise.
+const DEFAULTS: [&str; 3] =
+    ["poll_interval_ms=1000", "heartbeat_interval_seconds=10", "retry_interval_seconds=5"];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ, PostgreSQL and MariaDB: run `cargo xtask itest`"]
+async fn an_idle_worker_asks_the_database_less_than_once_a_second_and_takes_hardly_any_time() {
+    // Both at once, since it is waiting for the most part.
+    tokio::join!(on_server(Server::Postgres, idle), on_server(Server::Mariadb, idle));
+}
+
+async fn idle(bus: &Bus) {
+    bus.configure("default", &DEFAULTS);
+    let worker = bus.postroad.worker(&[]);
+    bus.until_status("default", "running").await;
+    bus.enqueue(10).await;
+    bus.sql.until_sent().await;
+    bus.until_received("default", 10).await;
+    // Connections that were needed before, and looks that are more frequent at first, are not what it costs for days.
+    let calm = bus.database.requests();
+    until("it has calmed down", async || bus.database.requests() >= calm + 8).await;
+
+    let (before, time) = (bus.database.requests(), worker.cpu_time());
+    tokio::time::sleep(TIME).await;
+    let asked = bus.database.requests() - before;
+    let took = worker.cpu_time().saturating_sub(time);
+    let database = if bus.sql.is_postgres() { "PostgreSQL" } else { "MariaDB" };
+    show(&format!("{database}: {asked} questions and {took:?} of a core in {TIME:?}"));
+    assert!(asked >= 1, "it does not even look");
+    assert!(asked <= TIME.as_secs(), "{asked} questions in {TIME:?}");
+    assert!(took <= TIME / 100, "{took:?} in {TIME:?}");
+    worker.stop().await;
+}
