@@ -23,6 +23,7 @@ mod m0004_wake_up;
 mod m0005_late_rows;
 mod migrator;
 mod mysql;
+mod postgres;
 mod state;
 
 pub use migrator::{Migrator, down, up};

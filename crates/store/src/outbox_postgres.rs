@@ -17,12 +17,33 @@ use crate::turns::Turn;
 /// More keys than this that wait at once are not remembered; they begin to wait anew.
 const MOST_HELD: usize = 10_000;
 
+/// The first pending row of the first ordering key of a config that compares so, whether it is due, and who writes to the key.
+/// How the locks are named is the trigger's to say.
+macro_rules! first_of_a_key {
+    ($that_compares:literal) => {
+        concat!(
+            "
+        SELECT o.ordering_key, o.seq, o.due_at <= now() AS is_due, concat_ws(' ',
+            (SELECT names FROM writer WHERE class = 1886548836 AND object =
+                hashtext((o.config_key || ' ' || o.ordering_key) COLLATE \"C\")::bigint & 4294967295),
+            (SELECT names FROM writer WHERE class = 1886548837 AND object =
+                hashtext((o.config_key || ' ' || o.ordering_key) COLLATE \"C\") & 63)) AS writers
+        FROM outbound_event AS o
+        WHERE o.config_key = $1 AND o.status = 'pending' AND o.ordering_key ",
+            $that_compares,
+            "
+        ORDER BY o.ordering_key, o.seq LIMIT 1"
+        )
+    };
+}
+
 /// The earliest pending row of each ordering key where it is due, with the transactions that may write, or have written, an
 /// earlier one. Parameters: config key, ordering key to begin at, how many keys that nobody writes to are enough.
 ///
 /// `head` walks the ordering keys and looks only at the first row of each, so that a long queue behind one key costs
-/// nothing. How the locks are named is the trigger's to say.
-const HEADS: &str = "\
+/// nothing.
+const HEADS: &str = concat!(
+    "\
 WITH RECURSIVE writer AS MATERIALIZED (
     SELECT classid::bigint AS class, objid::bigint AS object, string_agg(virtualtransaction, ' ') AS names
     FROM pg_locks
@@ -32,31 +53,20 @@ WITH RECURSIVE writer AS MATERIALIZED (
 ),
 head AS (
     SELECT first.*, (first.is_due AND first.writers = '')::integer AS found
-    FROM (
-        SELECT o.ordering_key, o.seq, o.due_at <= now() AS is_due, concat_ws(' ',
-            (SELECT names FROM writer WHERE class = 1886548836
-                AND object = hashtext((o.config_key || ' ' || o.ordering_key) COLLATE \"C\")::bigint & 4294967295),
-            (SELECT names FROM writer WHERE class = 1886548837
-                AND object = hashtext((o.config_key || ' ' || o.ordering_key) COLLATE \"C\") & 63)) AS writers
-        FROM outbound_event AS o
-        WHERE o.config_key = $1 AND o.status = 'pending' AND o.ordering_key >= $2
-        ORDER BY o.ordering_key, o.seq LIMIT 1
+    FROM (",
+    first_of_a_key!(">= $2"),
+    "
     ) AS first
     UNION ALL
     SELECT next.*, head.found + (next.is_due AND next.writers = '')::integer
-    FROM head CROSS JOIN LATERAL (
-        SELECT o.ordering_key, o.seq, o.due_at <= now() AS is_due, concat_ws(' ',
-            (SELECT names FROM writer WHERE class = 1886548836
-                AND object = hashtext((o.config_key || ' ' || o.ordering_key) COLLATE \"C\")::bigint & 4294967295),
-            (SELECT names FROM writer WHERE class = 1886548837
-                AND object = hashtext((o.config_key || ' ' || o.ordering_key) COLLATE \"C\") & 63)) AS writers
-        FROM outbound_event AS o
-        WHERE o.config_key = $1 AND o.status = 'pending' AND o.ordering_key > head.ordering_key
-        ORDER BY o.ordering_key, o.seq LIMIT 1
+    FROM head CROSS JOIN LATERAL (",
+    first_of_a_key!("> head.ordering_key"),
+    "
     ) AS next
     WHERE head.found < $3
 )
-SELECT ordering_key, seq, writers FROM head WHERE is_due";
+SELECT ordering_key, seq, writers FROM head WHERE is_due"
+);
 
 /// Takes due rows under a lease. Parameters: config key, limit, token, lease in milliseconds, free ordering keys, the last
 /// row of each that it is free up to, the most rows with an ordering key.

@@ -1,7 +1,8 @@
 //! New rows of the outbox wake the workers, where the database can tell them.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::postgres::in_postgres;
 
 pub(crate) struct WakeUp;
 
@@ -21,12 +22,4 @@ impl MigrationTrait for WakeUp {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         in_postgres(manager, include_str!("postgres_down.sql")).await
     }
-}
-
-async fn in_postgres(manager: &SchemaManager<'_>, script: &str) -> Result<(), DbErr> {
-    let connection = manager.get_connection();
-    if connection.get_database_backend() == DbBackend::Postgres {
-        connection.execute_unprepared(script).await?;
-    }
-    Ok(())
 }

@@ -3,7 +3,8 @@
 //! MariaDB and MySQL can read what is not committed, and SQLite has one writer at a time: neither needs anything.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::postgres::in_postgres;
 
 pub(crate) struct LateRows;
 
@@ -23,12 +24,4 @@ impl MigrationTrait for LateRows {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         in_postgres(manager, include_str!("postgres_down.sql")).await
     }
-}
-
-async fn in_postgres(manager: &SchemaManager<'_>, script: &str) -> Result<(), DbErr> {
-    let connection = manager.get_connection();
-    if connection.get_database_backend() == DbBackend::Postgres {
-        connection.execute_unprepared(script).await?;
-    }
-    Ok(())
 }

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use crate::support::{
-    Bus, Crowd, Recorder, Tally, dice, on_servers, scaled_time, show, until, until_in,
+    Bus, Crowd, Home, Rabbit, Recorder, Tally, Url, dice, on_servers, scaled_time, show, until,
+    until_in,
 };
 
 /// The most that may go out twice for each worker killed: what is published and not settled.
@@ -34,6 +37,68 @@ async fn eight_workers_killed_and_started_at_random_publish_every_row_and_repeat
         finish(bus, recorder, crowd).await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
+async fn four_workers_on_one_sqlite_file_publish_every_row_and_repeat_little() {
+    let mut dice = dice();
+    let home = Home::migrated().await;
+    let url = Url::from_environment();
+    let tag = Uuid::new_v4().simple().to_string();
+    let rabbit = Rabbit::connect(&url, &format!("e2e-{tag}")).await;
+    home.postroad.import(&config_of(&url, &tag));
+    let recorder = rabbit.listen("event.#").await.record();
+    let mut crowd = Crowd::start(&home.postroad, 4, &ARGUMENTS);
+    let insert = format!(
+        "INSERT INTO outbound_event (topic, event_type, payload) \
+         SELECT 'event.machine.spindle.started', 'started', json_object('n', n) FROM {}",
+        home.sql.numbers(20)
+    );
+    let feeding = async {
+        loop {
+            home.sql.execute(&insert).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = crowd.trouble(scaled_time(TROUBLE), &mut dice) => {}
+        () = feeding => {}
+    }
+    let pending = "SELECT count(*) FROM outbound_event WHERE status = 'pending'";
+    until_in(CALM, "all rows are sent", async || home.sql.count(pending).await == 0).await;
+    let rows =
+        home.sql.count("SELECT count(*) FROM outbound_event WHERE status = 'published'").await;
+    let received = "SELECT count(DISTINCT message_id) FROM inbound_event";
+    until_in(CALM, "all is received", async || home.sql.count(received).await == rows).await;
+    assert_eq!(home.sql.count("SELECT count(*) FROM inbound_event").await, rows);
+    let tally = recorder.compare(&home.sql).await;
+    let kills = crowd.kills;
+    crowd.stop().await;
+    rabbit.delete_queue(&format!("ebmr_{tag}.inbox")).await;
+    rabbit.delete_exchange().await;
+    show(&format!("{tally:?}, {kills} workers killed"));
+    assert!(kills > 0 && tally.rows > 500, "nothing happened");
+    assert!(tally.repeated <= kills * WINDOW, "{tally:?} by {kills} kills");
+}
+
+fn config_of(url: &Url, tag: &str) -> String {
+    let Url { host, port, username, password, virtual_host } = url;
+    format!(
+        r#"
+        [config.default]
+        host = "{host}:{port}"
+        username = "{username}"
+        password = "{password}"
+        source_service = "ebmr_{tag}"
+        retry_interval_seconds = 1
+        poll_interval_ms = 50
+        heartbeat_interval_seconds = 1
+        [config.default.rabbitmq]
+        virtual_host = "{virtual_host}"
+        exchange = "e2e-{tag}"
+        "#
+    )
 }
 
 /// Writes rows without pause.

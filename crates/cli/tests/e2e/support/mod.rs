@@ -27,7 +27,7 @@ pub(crate) use mosquitto::Mosquitto;
 pub(crate) use mqtt::{Letter, Listener, Publisher};
 pub(crate) use plant::{Plant, configure_mqtt, on_plant, on_plant_with};
 pub(crate) use postroad::{Postroad, Ran};
-pub(crate) use rabbit::{Ear, Heard, copies};
+pub(crate) use rabbit::{Ear, Heard, Rabbit, Url, copies};
 pub(crate) use recorder::{Recorder, Tally};
 pub(crate) use scale::{dice, scaled, scaled_time};
 pub(crate) use scratch::{Server, show};

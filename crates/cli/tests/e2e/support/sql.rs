@@ -69,10 +69,12 @@ impl Sql {
 
     /// A table of numbers from 1 to `last` in its column `n`.
     pub(crate) fn numbers(&self, last: usize) -> String {
-        if self.is_postgres() {
-            format!("generate_series(1, {last}) AS t (n)")
-        } else {
-            format!("(SELECT seq AS n FROM seq_1_to_{last}) AS t")
+        match self.connection().get_database_backend() {
+            DbBackend::Postgres => format!("generate_series(1, {last}) AS t (n)"),
+            DbBackend::Sqlite => format!(
+                "(WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {last}) SELECT n FROM r)"
+            ),
+            _ => format!("(SELECT seq AS n FROM seq_1_to_{last}) AS t"),
         }
     }
 
