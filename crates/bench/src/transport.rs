@@ -57,8 +57,11 @@ fn mqtt_settings(url: &str, session: &str, folder: &Path) -> Result<MqttSettings
 /// Ends the session at the broker, which would keep what the next round publishes.
 pub(crate) async fn forget(url: &str, session: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let settings =
-        MqttSettings { clean_session: true, ..mqtt_settings(url, session, folder.path())? };
+    let settings = MqttSettings {
+        clean_session: true,
+        allow_clean_session: true,
+        ..mqtt_settings(url, session, folder.path())?
+    };
     MqttTransport::new(settings)?.connect_subscriber().await?.close().await;
     Ok(())
 }

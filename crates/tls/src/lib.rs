@@ -12,6 +12,8 @@
 mod explain;
 mod host;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use explain::{Names, explain, is_about_tls};
 pub use host::{bare_host, is_loopback, server_name};

@@ -119,7 +119,9 @@ impl Rig for Place {
 
     async fn clean_up(self) {
         drop(self.fetching.lock().await.take());
-        let forgetful = self.changed(|settings| settings.clean_session = true);
+        let forgetful = self.changed(|settings| {
+            (settings.clean_session, settings.allow_clean_session) = (true, true);
+        });
         forgetful.inner.connect_subscriber().await.unwrap().close().await;
     }
 
