@@ -18,6 +18,7 @@
 //! ```
 
 mod m0001_create_tables;
+mod m0003_security;
 mod m0004_wake_up;
 mod migrator;
 mod mysql;

@@ -7,6 +7,7 @@ use sea_orm_migration::sea_orm::{
 };
 
 use crate::m0001_create_tables::CreateTables;
+use crate::m0003_security::Security;
 use crate::m0004_wake_up::WakeUp;
 use crate::mysql;
 
@@ -20,7 +21,7 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateTables), Box::new(WakeUp)]
+        vec![Box::new(CreateTables), Box::new(Security), Box::new(WakeUp)]
     }
 
     fn migration_table_name() -> DynIden {

@@ -5,74 +5,57 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError};
 
-/// How the settings are called where the reader sets them.
-#[derive(Debug, Clone, Copy)]
-pub struct Names {
-    /// The file of the authorities.
-    pub ca: &'static str,
-    /// The files of one's own certificate and key.
-    pub identity: &'static str,
-}
+use crate::Names;
 
-impl Names {
-    /// Those of a runtime config.
-    pub const CONFIG: Self =
-        Self { ca: "`tls_ca_file`", identity: "`tls_cert_file` and `tls_key_file`" };
-}
-
-/// Whether an error, or what caused it, is one of TLS.
-pub fn is_about_tls(error: &(dyn Error + 'static)) -> bool {
-    cause(error).is_some()
-}
-
-/// What an error of TLS with that host means; `None` where neither it nor what caused it is one.
-pub fn explain(error: &(dyn Error + 'static), host: &str, names: Names) -> Option<String> {
+/// What an error of TLS with that peer means, such as "`rabbit-1`" or "the database"; `None` where neither it nor what
+/// caused it is one.
+pub fn explain(error: &(dyn Error + 'static), peer: &str, names: Names) -> Option<String> {
     let error = cause(error)?;
     Some(match error {
-        rustls::Error::InvalidCertificate(problem) => certificate(problem, host, names),
-        rustls::Error::AlertReceived(alert) => answer(*alert, host, names),
-        rustls::Error::InvalidMessage(_) => format!("what answers at `{host}` does not speak TLS"),
+        rustls::Error::InvalidCertificate(problem) => certificate(problem, peer, names),
+        rustls::Error::AlertReceived(alert) => answer(*alert, peer, names),
+        rustls::Error::InvalidMessage(_) => format!("what answers at {peer} does not speak TLS"),
         rustls::Error::PeerIncompatible(problem) => {
-            format!("`{host}` speaks no TLS 1.2 or 1.3 that we do ({problem:?})")
+            format!("{peer} speaks no TLS 1.2 or 1.3 that we do ({problem:?})")
         }
-        other => format!("TLS with `{host}` failed: {other}"),
+        other => format!("TLS with {peer} failed: {other}"),
     })
 }
 
-fn certificate(problem: &CertificateError, host: &str, names: Names) -> String {
+fn certificate(problem: &CertificateError, peer: &str, names: Names) -> String {
     match problem {
         CertificateError::NotValidForName => {
-            format!("the certificate is for other names than `{host}`")
+            format!("the certificate is for other names than {peer}")
         }
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            let presented = presented.join(", ");
-            format!("the certificate is for other names than `{host}` (it has: {presented})")
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let (expected, presented) = (expected.to_str(), presented.join(", "));
+            format!("the certificate is for other names than `{expected}` (it has: {presented})")
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("the certificate of `{host}` has expired")
+            format!("the certificate of {peer} has expired")
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("the certificate of `{host}` is not valid yet; is the clock right?")
+            format!("the certificate of {peer} is not valid yet; is the clock right?")
         }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-            "the certificate of `{host}` is self-signed or from an unknown authority; \
-             name the authority to trust in {}",
+            "the certificate of {peer} is self-signed or from an unknown authority; \
+             name the authority to trust in `{}`",
             names.ca
         ),
-        CertificateError::Revoked => format!("the certificate of `{host}` was revoked"),
-        other => format!("the certificate of `{host}` cannot be trusted: {other}"),
+        CertificateError::Revoked => format!("the certificate of {peer} was revoked"),
+        other => format!("the certificate of {peer} cannot be trusted: {other}"),
     }
 }
 
-fn answer(alert: AlertDescription, host: &str, names: Names) -> String {
+fn answer(alert: AlertDescription, peer: &str, names: Names) -> String {
     match alert {
         AlertDescription::CertificateRequired => {
-            format!("`{host}` demands a client certificate: set {}", names.identity)
+            format!("{peer} demands a client certificate: set `{}` and `{}`", names.cert, names.key)
         }
         // What TLS 1.2 says then, and of much else.
         AlertDescription::HandshakeFailure => format!(
-            "`{host}` broke off the TLS handshake; does it demand a client certificate ({})?",
-            names.identity
+            "{peer} broke off the TLS handshake; does it demand a client certificate (`{}`, `{}`)?",
+            names.cert, names.key
         ),
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
@@ -81,10 +64,10 @@ fn answer(alert: AlertDescription, host: &str, names: Names) -> String {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => {
-            format!("`{host}` refuses our client certificate ({alert:?})")
+            format!("{peer} refuses our client certificate ({alert:?})")
         }
-        AlertDescription::ProtocolVersion => format!("`{host}` speaks neither TLS 1.2 nor 1.3"),
-        other => format!("`{host}` broke off TLS ({other:?})"),
+        AlertDescription::ProtocolVersion => format!("{peer} speaks neither TLS 1.2 nor 1.3"),
+        other => format!("{peer} broke off TLS ({other:?})"),
     }
 }
 
@@ -111,7 +94,7 @@ mod tests {
     fn check(error: rustls::Error, parts: &[&str]) {
         // As it comes from a socket.
         let error = io::Error::new(io::ErrorKind::InvalidData, error);
-        let text = explain(&error, "bus.example", Names::CONFIG).expect("it is about TLS");
+        let text = explain(&error, "`bus.example`", Names::CONFIG).expect("it is about TLS");
         for part in parts.iter().chain(&["`bus.example`"]) {
             assert!(text.contains(part), "no `{part}` in: {text}");
         }
@@ -140,7 +123,6 @@ mod tests {
     #[test]
     fn what_is_not_about_tls_is_not_explained() {
         let error = io::Error::from(io::ErrorKind::ConnectionReset);
-        assert!(!is_about_tls(&error));
-        assert_eq!(explain(&error, "bus.example", Names::CONFIG), None);
+        assert_eq!(explain(&error, "`bus.example`", Names::CONFIG), None);
     }
 }

@@ -1,10 +1,10 @@
 //! TLS as Postroad speaks it: by rustls, at least version 1.2, with the server's name always verified.
 //!
 //! ```
-//! use postroad_tls::{TlsSettings, is_loopback};
+//! use postroad_tls::{Names, TlsSettings, is_loopback};
 //!
 //! let settings = TlsSettings { ca_file: Some("no-such-file.pem".into()), ..TlsSettings::default() };
-//! let error = settings.load().unwrap_err();
+//! let error = settings.load(Names::CONFIG).unwrap_err();
 //! assert!(error.to_string().contains("`no-such-file.pem`"));
 //! assert!(is_loopback("127.0.0.1") && !is_loopback("rabbit.example"));
 //! ```
@@ -15,6 +15,6 @@ mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use explain::{Names, explain, is_about_tls};
+pub use explain::explain;
 pub use host::{bare_host, is_loopback, server_name};
-pub use settings::{TlsError, TlsSettings};
+pub use settings::{Names, TlsError, TlsSettings};

@@ -21,13 +21,31 @@ pub struct TlsSettings {
     pub key_file: Option<PathBuf>,
 }
 
+/// How the settings are called where they are set.
+#[derive(Debug, Clone, Copy)]
+pub struct Names {
+    /// [`TlsSettings::ca_file`].
+    pub ca: &'static str,
+    /// [`TlsSettings::cert_file`].
+    pub cert: &'static str,
+    /// [`TlsSettings::key_file`].
+    pub key: &'static str,
+}
+
+impl Names {
+    /// In a runtime config.
+    pub const CONFIG: Self = Self { ca: "tls_ca_file", cert: "tls_cert_file", key: "tls_key_file" };
+    /// In the URL of a database, of either kind.
+    pub const URL: Self = Self { ca: "ssl-ca", cert: "ssl-cert", key: "ssl-key" };
+}
+
 /// Why TLS cannot be spoken by these settings. Never holds anything of a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A certificate needs its key, and the other way round.
-    #[error("`tls_cert_file` and `tls_key_file` have to be given together")]
-    HalfIdentity,
+    #[error("`{}` and `{}` have to be given together", .0.cert, .0.key)]
+    HalfIdentity(Names),
     /// A file could not be read.
     #[error("cannot read `{setting}` `{path}`: {kind}")]
     File {
@@ -59,9 +77,7 @@ pub enum TlsError {
         problem: String,
     },
     /// The two files do not belong together.
-    #[error(
-        "the key in `tls_key_file` `{key}` does not match the certificate in `tls_cert_file` `{cert}`"
-    )]
+    #[error("the key in `{key}` does not match the certificate in `{cert}`")]
     KeyMismatch {
         /// The file of the key.
         key: String,
@@ -69,8 +85,8 @@ pub enum TlsError {
         cert: String,
     },
     /// There is nobody to trust.
-    #[error("this system trusts no authority: name the server's in `tls_ca_file`")]
-    NobodyTrusted,
+    #[error("this system trusts no authority: name the server's in `{}`", .0.ca)]
+    NobodyTrusted(Names),
     /// No certificate could be for that.
     #[error("`{host}` is neither a host name nor an address")]
     Host {
@@ -81,23 +97,23 @@ pub enum TlsError {
 
 impl TlsSettings {
     /// Whether they fit together, without a look at the files.
-    pub fn check(&self) -> Result<(), TlsError> {
+    pub fn check(&self, names: Names) -> Result<(), TlsError> {
         if self.cert_file.is_some() == self.key_file.is_some() {
             Ok(())
         } else {
-            Err(TlsError::HalfIdentity)
+            Err(TlsError::HalfIdentity(names))
         }
     }
 
     /// Reads the files, anew each time, so that what was exchanged is found. This blocks.
     ///
     /// After `Ok` every connection by it verifies the server's certificate and name, and speaks TLS 1.2 or 1.3.
-    pub fn load(&self) -> Result<Arc<ClientConfig>, TlsError> {
-        self.check()?;
+    pub fn load(&self, names: Names) -> Result<Arc<ClientConfig>, TlsError> {
+        self.check(names)?;
         let provider = Arc::new(ring::default_provider());
-        let roots = Arc::new(self.roots()?);
+        let roots = Arc::new(self.roots(names)?);
         let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable {
-            setting: "tls_ca_file",
+            setting: names.ca,
             path: text(self.ca_file.as_deref().unwrap_or(Path::new(""))),
             problem: error.to_string(),
         };
@@ -111,14 +127,14 @@ impl TlsSettings {
         let (Some(cert_file), Some(key_file)) = (&self.cert_file, &self.key_file) else {
             return Ok(Arc::new(config.with_no_client_auth()));
         };
-        let chain = certificates("tls_cert_file", cert_file)?;
-        let key = key("tls_key_file", key_file)?;
+        let chain = certificates(names.cert, cert_file)?;
+        let key = key(names.key, key_file)?;
         let config = config.with_client_auth_cert(chain, key).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 TlsError::KeyMismatch { key: text(key_file), cert: text(cert_file) }
             }
             other => TlsError::Unusable {
-                setting: "tls_cert_file",
+                setting: names.cert,
                 path: text(cert_file),
                 problem: other.to_string(),
             },
@@ -126,17 +142,17 @@ impl TlsSettings {
         Ok(Arc::new(config))
     }
 
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
+    fn roots(&self, names: Names) -> Result<RootCertStore, TlsError> {
         let mut roots = RootCertStore::empty();
         let Some(file) = &self.ca_file else {
             // Some of a system's certificates are older than any standard; the others do.
             let (added, _) =
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            return if added > 0 { Ok(roots) } else { Err(TlsError::NobodyTrusted) };
+            return if added > 0 { Ok(roots) } else { Err(TlsError::NobodyTrusted(names)) };
         };
-        for certificate in certificates("tls_ca_file", file)? {
+        for certificate in certificates(names.ca, file)? {
             roots.add(certificate).map_err(|error| TlsError::Unusable {
-                setting: "tls_ca_file",
+                setting: names.ca,
                 path: text(file),
                 problem: error.to_string(),
             })?;
@@ -207,7 +223,7 @@ mod tests {
 
     #[track_caller]
     fn fails(settings: &TlsSettings, parts: &[&str]) {
-        let error = settings.load().expect_err("it cannot work").to_string();
+        let error = settings.load(Names::CONFIG).expect_err("it cannot work").to_string();
         for part in parts {
             assert!(error.contains(part), "no `{part}` in: {error}");
         }
@@ -218,9 +234,9 @@ mod tests {
     fn files_that_belong_together_are_taken() {
         let folder = TempDir::new().unwrap();
         let settings = identity(&folder, "a");
-        assert!(settings.load().unwrap().client_auth_cert_resolver.has_certs());
+        assert!(settings.load(Names::CONFIG).unwrap().client_auth_cert_resolver.has_certs());
         let trusting = TlsSettings { ca_file: settings.ca_file, ..TlsSettings::default() };
-        assert!(!trusting.load().unwrap().client_auth_cert_resolver.has_certs());
+        assert!(!trusting.load(Names::CONFIG).unwrap().client_auth_cert_resolver.has_certs());
     }
 
     #[test]

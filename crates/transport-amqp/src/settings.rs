@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use postroad_tls::{TlsError, TlsSettings, is_loopback};
+use postroad_tls::{Names, TlsError, TlsSettings, is_loopback};
 
 /// AMQP's limit for names. amqprs panics beyond it.
 pub(crate) const MAX_SHORT_TEXT: usize = 255;
@@ -147,7 +147,7 @@ impl AmqpSettings {
 
     fn check_tls(&self) -> Result<(), SettingsError> {
         match &self.tls {
-            Some(tls) => tls.check()?,
+            Some(tls) => tls.check(Names::CONFIG)?,
             None if self.allow_plaintext => {}
             None => {
                 let far = self.hosts.iter().find(|(host, _)| !is_loopback(host));
@@ -289,7 +289,7 @@ mod tests {
             &Err(SettingsError::NoCertificate),
         );
         let half = TlsSettings { cert_file: Some("c".into()), ..TlsSettings::default() };
-        let together = Err(SettingsError::from(half.check().unwrap_err()));
+        let together = Err(SettingsError::from(half.check(Names::CONFIG).unwrap_err()));
         check(|settings| settings.tls = Some(half), &together);
     }
 

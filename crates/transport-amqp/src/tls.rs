@@ -20,7 +20,7 @@ pub(crate) struct Tls(TlsConnector);
 impl Tls {
     /// Reads the files, so that each attempt goes by what is in them then.
     pub(crate) async fn load(settings: TlsSettings) -> Result<Self, String> {
-        let config = spawn_blocking(move || settings.load())
+        let config = spawn_blocking(move || settings.load(Names::CONFIG))
             .await
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())?;
@@ -44,5 +44,8 @@ pub(crate) async fn examine(stream: TcpStream, host: &str, tls: &Tls) -> Option<
         stream.flush().await?;
         stream.read(&mut [0]).await
     };
-    greet.await.err().and_then(|error: io::Error| explain(&error, host, Names::CONFIG))
+    greet
+        .await
+        .err()
+        .and_then(|error: io::Error| explain(&error, &format!("`{host}`"), Names::CONFIG))
 }

@@ -1,9 +1,7 @@
 //! From settings to a connected client.
 
-use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +11,14 @@ use paho_mqtt::{
 };
 use postroad_tls::{Names, TlsSettings, bare_host, explain, server_name};
 use postroad_transport::ConnectError;
-use tempfile::TempDir;
-use tokio::net::{TcpStream, UnixListener, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::debug;
 
 use crate::client::{Client, Make};
+use crate::door::Door;
 use crate::inlet::Inlet;
 use crate::relay::{Gate, Relay};
 use crate::settings::{MqttSettings, Password};
@@ -100,7 +98,7 @@ fn share(deadline: Instant, left: usize) -> Instant {
 
 /// Reads the files, so that each attempt goes by what is in them then.
 async fn load(settings: TlsSettings) -> Result<TlsConnector, String> {
-    let config = spawn_blocking(move || settings.load()).await;
+    let config = spawn_blocking(move || settings.load(Names::CONFIG)).await;
     let config = config.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     Ok(TlsConnector::from(config))
 }
@@ -144,10 +142,10 @@ impl Attempt<'_> {
             Ok(broker) => broker?,
             Err(_) => return Err(ConnectError::Unreachable("no answer in time".to_owned())),
         };
-        let door = Door::open().map_err(unreachable)?;
+        let door = Door::open().await.map_err(unreachable)?;
         let make = Make {
             uri: door.uri(),
-            client_id: role.client_id.clone(),
+            client_id: door.password(),
             version: if settings.is_v5() { MqttVersion::V5 } else { MqttVersion::V3_1_1 },
             // Ours is the window; paho's is only never to be the smaller one.
             max_buffered: 4 * usize::from(settings.max_inflight) + 64,
@@ -170,8 +168,8 @@ impl Attempt<'_> {
         let options = connect_options(settings, role, deadline);
         let open = Arc::clone(&gate);
         let relay = async {
-            let (local, _) = door.listener.accept().await?;
-            Relay::start(local.into_std()?, broker, open)
+            let paho = door.admit(&role.client_id).await?;
+            Relay::start(paho, broker, open)
         };
         let answer = client.connect(deadline, options);
         let (relay, answer) = tokio::join!(timeout_at(deadline, relay), answer);
@@ -194,7 +192,7 @@ impl Attempt<'_> {
         };
         let name = server_name(host).map_err(|error| ConnectError::Rejected(error.to_string()))?;
         let stream = tls.connect(name, socket).await.map_err(|error| {
-            match explain(&error, host, Names::CONFIG) {
+            match explain(&error, &format!("`{host}`"), Names::CONFIG) {
                 Some(problem) => ConnectError::Rejected(problem),
                 None => ConnectError::Unreachable(format!("the TLS handshake failed: {error}")),
             }
@@ -206,30 +204,6 @@ impl Attempt<'_> {
 
 fn unreachable(error: impl Into<io::Error>) -> ConnectError {
     ConnectError::Unreachable(error.into().to_string())
-}
-
-/// Where paho comes to the relay: a socket that nobody but this user can reach. On a port of the loopback interface
-/// anybody on this machine could have come first, and speak to the broker by our certificate.
-struct Door {
-    listener: UnixListener,
-    folder: TempDir,
-}
-
-impl Door {
-    fn open() -> io::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("postroad-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir()?;
-        let listener = UnixListener::bind(folder.path().join(Self::SOCKET))?;
-        Ok(Self { listener, folder })
-    }
-
-    const SOCKET: &str = "mqtt";
-
-    fn uri(&self) -> String {
-        format!("unix://{}", self.folder.path().join(Self::SOCKET).display())
-    }
 }
 
 fn connected(client: Client, relay: Relay, answer: &ServerResponse) -> Connected {

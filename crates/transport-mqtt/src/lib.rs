@@ -49,6 +49,7 @@ mod subscriber;
 
 mod client;
 mod connect;
+mod door;
 mod relay;
 mod wire;
 

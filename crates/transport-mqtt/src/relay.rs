@@ -9,7 +9,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::client::Gone;
+use crate::door::Admitted;
 use crate::spool::Spool;
 use crate::wire::{Wire, WireReader, WireWriter};
 
@@ -28,7 +28,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// Two threads that end when paho closes its socket.
 pub(crate) struct Relay {
-    local: UnixStream,
+    local: TcpStream,
     gate: Arc<Gate>,
     closed: Gone,
 }
@@ -89,9 +89,10 @@ impl Gate {
 }
 
 impl Relay {
-    /// `local` is the accepted end of paho's connection.
-    pub(crate) fn start(local: UnixStream, broker: Wire, gate: Arc<Gate>) -> io::Result<Self> {
+    pub(crate) fn start(paho: Admitted, broker: Wire, gate: Arc<Gate>) -> io::Result<Self> {
+        let Admitted { local, connect } = paho;
         local.set_nonblocking(false)?;
+        local.set_nodelay(true)?;
         let socket = broker.socket()?;
         let clone = socket.try_clone()?;
         gate.broker.get_or_init(|| clone);
@@ -108,7 +109,7 @@ impl Relay {
         spawn("mqtt-relay-out", move || {
             // Dropped at the end, which is what `closed` waits for.
             let _closing = closing;
-            outward(&paho, to, &socket);
+            outward(&paho, &connect, to, &socket);
             open.end();
             ended.recv_timeout(LINGER).ok();
             socket.shutdown(Shutdown::Both).ok();
@@ -135,7 +136,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Until the broker ends the connection. What cannot be passed on is dropped.
-fn inward(mut broker: WireReader, mut local: &UnixStream, gate: &Gate) {
+fn inward(mut broker: WireReader, mut local: &TcpStream, gate: &Gate) {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         match broker.read(&mut buffer) {
@@ -158,13 +159,17 @@ fn inward(mut broker: WireReader, mut local: &UnixStream, gate: &Gate) {
 
 /// Until paho ends the connection; then the broker is told, so that what paho wrote last arrives: only if the broker reads
 /// it before we close. When the broker has ended it, this goes on reading.
-fn outward(mut local: &UnixStream, mut broker: WireWriter, socket: &TcpStream) {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    while let Ok(count @ 1..) = local.read(&mut buffer) {
-        if broker.write_all(&buffer[..count]).is_err() {
+fn outward(mut local: &TcpStream, connect: &[u8], mut broker: WireWriter, socket: &TcpStream) {
+    let mut pass = |bytes: &[u8]| {
+        if broker.write_all(bytes).is_err() {
             // Paho learns of it by what `inward` does then.
             socket.shutdown(Shutdown::Both).ok();
         }
+    };
+    pass(connect);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    while let Ok(count @ 1..) = local.read(&mut buffer) {
+        pass(&buffer[..count]);
     }
     broker.finish();
 }
@@ -186,11 +191,13 @@ mod tests {
     }
 
     /// What paho holds, what the broker holds, and what is between them.
-    fn relayed() -> (UnixStream, TcpStream, Relay) {
-        let (paho, local) = UnixStream::pair().unwrap();
-        paho.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    fn relayed() -> (TcpStream, TcpStream, Relay) {
+        let (paho, local) = pair();
         let (ours, broker) = pair();
-        (paho, broker, Relay::start(local, Wire::plain(ours).unwrap(), Arc::default()).unwrap())
+        let admitted = Admitted { local, connect: b"hello".to_vec() };
+        let relay = Relay::start(admitted, Wire::plain(ours).unwrap(), Arc::default()).unwrap();
+        assert_eq!(read(&broker, 5), b"hello");
+        (paho, broker, relay)
     }
 
     fn read(mut stream: impl Read, count: usize) -> Vec<u8> {

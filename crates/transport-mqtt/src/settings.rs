@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use postroad_tls::{TlsError, TlsSettings, is_loopback};
+use postroad_tls::{Names, TlsError, TlsSettings, is_loopback};
 use uuid::Uuid;
 
 use crate::topic;
@@ -14,6 +14,7 @@ pub(crate) const MAX_TEXT: usize = 65_535;
 
 /// Everything about an MQTT broker, what is subscribed to and where messages are kept until they are stored.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are settings")]
 pub struct MqttSettings {
     /// Host names or addresses with their ports, tried in turn.
     pub hosts: Vec<(String, u16)>,
@@ -172,7 +173,7 @@ impl MqttSettings {
 
     fn check_tls(&self) -> Result<(), SettingsError> {
         match &self.tls {
-            Some(tls) => Ok(tls.check()?),
+            Some(tls) => Ok(tls.check(Names::CONFIG)?),
             None if self.allow_plaintext => Ok(()),
             None => match self.hosts.iter().find(|(host, _)| !is_loopback(host)) {
                 Some((host, _)) => Err(SettingsError::Plaintext(host.clone())),

@@ -117,7 +117,7 @@ impl Session {
 impl WireReader {
     /// What the error means, where TLS is at fault.
     pub(crate) fn problem(&self, error: &io::Error) -> Option<String> {
-        self.tls.as_ref().and_then(|tls| explain(error, &tls.host, Names::CONFIG))
+        self.tls.as_ref().and_then(|tls| explain(error, &format!("`{}`", tls.host), Names::CONFIG))
     }
 }
 
