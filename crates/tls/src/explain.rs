@@ -63,6 +63,8 @@ fn answer(alert: AlertDescription, peer: &str, names: Names) -> String {
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
+        // Of an authority that shares its name with the right one.
+        | AlertDescription::DecryptError
         | AlertDescription::AccessDenied => {
             format!("{peer} refuses our client certificate ({alert:?})")
         }

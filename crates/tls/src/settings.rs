@@ -1,6 +1,5 @@
 //! From files in PEM to a configuration of rustls.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,14 +46,14 @@ pub enum TlsError {
     #[error("`{}` and `{}` have to be given together", .0.cert, .0.key)]
     HalfIdentity(Names),
     /// A file could not be read.
-    #[error("cannot read `{setting}` `{path}`: {kind}")]
+    #[error("cannot read `{setting}` `{path}`: {problem}")]
     File {
         /// The setting that names it.
         setting: &'static str,
         /// Where it was looked for.
         path: String,
         /// Why not.
-        kind: io::ErrorKind,
+        problem: String,
     },
     /// A file holds something else.
     #[error("`{setting}` `{path}` holds no {what} in PEM")]
@@ -184,7 +183,9 @@ fn pem_error(
     error: &pem::Error,
 ) -> TlsError {
     match error {
-        pem::Error::Io(error) => TlsError::File { setting, path: text(file), kind: error.kind() },
+        pem::Error::Io(error) => {
+            TlsError::File { setting, path: text(file), problem: error.to_string() }
+        }
         _ => not_pem(setting, file, what),
     }
 }
@@ -246,7 +247,7 @@ mod tests {
         let missing = Some(folder.path().join("missing"));
         let text = Some(folder.path().join("text"));
         fs::write(text.as_ref().unwrap(), "hunter2, and no PEM").unwrap();
-        for (place, words) in [(&missing, "not found"), (&text, "in PEM")] {
+        for (place, words) in [(&missing, "No such file"), (&text, "in PEM")] {
             let ca = TlsSettings { ca_file: place.clone(), ..good.clone() };
             fails(&ca, &["`tls_ca_file`", words, &place.as_ref().unwrap().display().to_string()]);
             let cert = TlsSettings { cert_file: place.clone(), ..good.clone() };

@@ -26,11 +26,11 @@ pub(crate) async fn connect(
     deadline: Instant,
 ) -> Result<Link, ConnectError> {
     let tls = match &settings.tls {
-        Some(tls) => Some(Tls::load(tls.clone()).await.map_err(ConnectError::Rejected)?),
+        Some(tls) => Some(Tls::load(tls.clone()).await.map_err(ConnectError::Untrusted)?),
         None => None,
     };
     let mut failures = Vec::new();
-    let mut rejected = None;
+    let mut answered = None;
     for (tried, (host, port)) in settings.hosts.iter().enumerate() {
         let address = address(host, *port);
         let left = u32::try_from(settings.hosts.len() - tried).unwrap_or(u32::MAX);
@@ -39,23 +39,21 @@ pub(crate) async fn connect(
             Ok(link) => return Ok(link),
             Err(error) => {
                 debug!(%address, %error, "cannot connect to this host");
-                if let ConnectError::Rejected(text) = error {
-                    rejected = Some(format!("{address}: {text}"));
-                } else {
-                    failures.push(error_text(&address, &error));
+                let named = |text: &str| format!("{address}: {text}");
+                match error {
+                    ConnectError::Rejected(text) => {
+                        answered = Some(ConnectError::Rejected(named(&text)));
+                    }
+                    ConnectError::Untrusted(text) => {
+                        answered = Some(ConnectError::Untrusted(named(&text)));
+                    }
+                    ConnectError::Unreachable(text) => failures.push(named(&text)),
+                    other => failures.push(named(&other.to_string())),
                 }
             }
         }
     }
-    Err(rejected
-        .map_or_else(|| ConnectError::Unreachable(failures.join("; ")), ConnectError::Rejected))
-}
-
-fn error_text(address: &str, error: &ConnectError) -> String {
-    match error {
-        ConnectError::Unreachable(text) => format!("{address}: {text}"),
-        other => format!("{address}: {other}"),
-    }
+    Err(answered.unwrap_or_else(|| ConnectError::Unreachable(failures.join("; "))))
 }
 
 async fn open(
@@ -131,7 +129,7 @@ async fn why(error: CallError, host: &str, address: &str, tls: Option<&Tls>) -> 
             let hint = match tls {
                 None => PLAIN_HINT,
                 Some(tls) => match timeout(POST_MORTEM, tls::examine(stream, host, tls)).await {
-                    Ok(Some(problem)) => return ConnectError::Rejected(problem),
+                    Ok(Some(problem)) => return ConnectError::Untrusted(problem),
                     Ok(None) => HINT,
                     Err(_) => return ConnectError::Unreachable(text),
                 },

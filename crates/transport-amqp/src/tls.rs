@@ -1,17 +1,19 @@
 //! TLS to the broker. The helpers of amqprs panic where a file is not what it should be, so none of them is used.
 
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use amqprs::tls::TlsAdaptor;
 use postroad_tls::{Names, TlsSettings, bare_host, explain, server_name};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// With it a client of AMQP begins. What is wrong with a client's certificate, a server says only after the handshake.
-const PROTOCOL_HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
+/// What is wrong with a client's certificate, a server of TLS 1.3 says only after the handshake. One that has nothing to
+/// say waits for the client, which must not speak: an answer could get lost in how the server closes then.
+const HEARING: Duration = Duration::from_millis(500);
 
 /// What one attempt to connect speaks TLS by.
 #[derive(Clone)]
@@ -38,14 +40,9 @@ pub(crate) async fn examine(stream: TcpStream, host: &str, tls: &Tls) -> Option<
         Ok(name) => name,
         Err(error) => return Some(error.to_string()),
     };
-    let greet = async {
-        let mut stream = tls.0.connect(name, stream).await?;
-        stream.write_all(PROTOCOL_HEADER).await?;
-        stream.flush().await?;
-        stream.read(&mut [0]).await
+    let error = match tls.0.connect(name, stream).await {
+        Ok(mut stream) => timeout(HEARING, stream.read(&mut [0])).await.ok()?.err()?,
+        Err(error) => error,
     };
-    greet
-        .await
-        .err()
-        .and_then(|error: io::Error| explain(&error, &format!("`{host}`"), Names::CONFIG))
+    explain(&error, &format!("`{host}`"), Names::CONFIG)
 }

@@ -62,32 +62,33 @@ pub(crate) async fn connect(
     spool: Option<&Arc<Spool>>,
 ) -> Result<Connected, ConnectError> {
     let tls = match &settings.tls {
-        Some(tls) => Some(load(tls.clone()).await.map_err(ConnectError::Rejected)?),
+        Some(tls) => Some(load(tls.clone()).await.map_err(ConnectError::Untrusted)?),
         None => None,
     };
     let attempt = Attempt { settings, role, tls, spool };
     let mut failures = Vec::new();
-    let mut rejected = None;
+    let mut answered = None;
     for (tried, (host, port)) in settings.hosts.iter().enumerate() {
         let share = share(deadline, settings.hosts.len() - tried);
         match attempt.open_host(host, *port, share).await {
             Ok(connected) => return Ok(connected),
             Err(error) => {
                 debug!(host, port, %error, "cannot connect to this host");
+                let named = |text: &str| format!("{host}:{port}: {text}");
                 match error {
                     ConnectError::Rejected(text) => {
-                        rejected = Some(format!("{host}:{port}: {text}"));
+                        answered = Some(ConnectError::Rejected(named(&text)));
                     }
-                    ConnectError::Unreachable(text) => {
-                        failures.push(format!("{host}:{port}: {text}"));
+                    ConnectError::Untrusted(text) => {
+                        answered = Some(ConnectError::Untrusted(named(&text)));
                     }
-                    other => failures.push(format!("{host}:{port}: {other}")),
+                    ConnectError::Unreachable(text) => failures.push(named(&text)),
+                    other => failures.push(named(&other.to_string())),
                 }
             }
         }
     }
-    Err(rejected
-        .map_or_else(|| ConnectError::Unreachable(failures.join("; ")), ConnectError::Rejected))
+    Err(answered.unwrap_or_else(|| ConnectError::Unreachable(failures.join("; "))))
 }
 
 /// The end of the time that one of so many tries has.
@@ -177,10 +178,21 @@ impl Attempt<'_> {
             (Ok(Ok(relay)), Ok(answer)) => Ok(connected(client, relay, &answer)),
             (Ok(Err(error)), _) => Err(unreachable(error)),
             (_, Err(error)) => Err(match gate.problem() {
-                Some(problem) => ConnectError::Rejected(problem),
-                None => why(&error, settings.is_v5()),
+                Some(problem) => ConnectError::Untrusted(problem),
+                None => self.why(&error),
             }),
             (Err(_), Ok(_)) => Err(ConnectError::Unreachable("no answer in time".to_owned())),
+        }
+    }
+
+    /// A broker that misses a certificate says so, but what it says can get lost when it closes.
+    fn why(&self, error: &Error) -> ConnectError {
+        let anonymous = self.settings.tls.as_ref().is_some_and(|tls| tls.cert_file.is_none());
+        match why(error, self.settings.is_v5()) {
+            ConnectError::Unreachable(text) if anonymous => ConnectError::Unreachable(format!(
+                "{text}; or does it demand a client certificate (`tls_cert_file`, `tls_key_file`)?"
+            )),
+            other => other,
         }
     }
 
@@ -190,10 +202,10 @@ impl Attempt<'_> {
         let Some(tls) = &self.tls else {
             return socket.into_std().and_then(Wire::plain).map_err(unreachable);
         };
-        let name = server_name(host).map_err(|error| ConnectError::Rejected(error.to_string()))?;
+        let name = server_name(host).map_err(|error| ConnectError::Untrusted(error.to_string()))?;
         let stream = tls.connect(name, socket).await.map_err(|error| {
             match explain(&error, &format!("`{host}`"), Names::CONFIG) {
-                Some(problem) => ConnectError::Rejected(problem),
+                Some(problem) => ConnectError::Untrusted(problem),
                 None => ConnectError::Unreachable(format!("the TLS handshake failed: {error}")),
             }
         })?;

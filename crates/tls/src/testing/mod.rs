@@ -1,4 +1,6 @@
-//! Certificates for tests, made anew for each run and gone after it.
+//! Certificates for tests, made anew for each run and gone after it, and a server that speaks TLS by them.
+
+mod terminator;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +13,8 @@ use rcgen::{
 use tempfile::TempDir;
 
 use crate::TlsSettings;
+
+pub use terminator::Terminator;
 
 /// The names of this machine.
 const HERE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
