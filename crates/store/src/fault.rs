@@ -80,11 +80,21 @@ pub(crate) fn message(error: &DbErr) -> String {
             "no connection in time: it is down, unreachable or busy".to_owned()
         }
         (_, Some(sqlx::Error::Database(inner))) => match inner.code() {
-            Some(code) => format!("{} (code {code})", inner.message()),
+            Some(code) => format!("{} (code {code}){}", inner.message(), advice(&code)),
             None => inner.message().to_owned(),
         },
         (_, Some(inner)) => tls_problem(inner).unwrap_or_else(|| inner.to_string()),
         (other, None) => other.to_string(),
+    }
+}
+
+/// A server says no more to whom it does not know.
+fn advice(code: &str) -> &'static str {
+    match code {
+        "28000" => {
+            "; is the user name or password right, or does it demand a client certificate (`ssl-cert`, `ssl-key`)?"
+        }
+        _ => "",
     }
 }
 
