@@ -66,8 +66,8 @@ impl Permitted {
     fn said(&self) -> Said {
         let query = self.url.split_once('?').map_or("", |(_, query)| query);
         let find = |names: &[&str]| {
-            let parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
-            parameters.filter(|(name, _)| names.contains(name)).next_back().map(|(_, value)| value)
+            let mut parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
+            parameters.rfind(|(name, _)| names.contains(name)).map(|(_, value)| value)
         };
         let file = |names: &[&str]| find(names).map(|file| decoded(file).into());
         let files =

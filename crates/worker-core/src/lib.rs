@@ -14,6 +14,7 @@ mod inbound;
 mod link;
 mod outage;
 mod outbound;
+mod quiet;
 pub mod reason;
 mod settings;
 mod state;

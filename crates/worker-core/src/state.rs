@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 use crate::outage::Outage;
+use crate::quiet::Quiet;
 use crate::{Counts, WorkerStatus};
 
 /// One way through the broker.
@@ -22,6 +23,7 @@ pub(crate) struct State {
     pub(crate) totals: Totals,
     pub(crate) database: Outage,
     pub(crate) broker: Outage,
+    pub(crate) quiet: Quiet,
     /// Wakes the heartbeat when the status changes.
     pub(crate) changed: Notify,
     sides: Mutex<Sides>,
@@ -49,6 +51,7 @@ impl State {
             totals: Totals::default(),
             database: Outage::of("database"),
             broker: Outage::of("broker"),
+            quiet: Quiet::default(),
             changed: Notify::new(),
             sides: Mutex::new(Sides {
                 outbound: wanted(outbound),
