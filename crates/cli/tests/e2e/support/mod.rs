@@ -20,7 +20,7 @@ pub(crate) use mosquitto::Mosquitto;
 pub(crate) use mqtt::{Letter, Listener, Publisher};
 pub(crate) use plant::{Plant, configure_mqtt, on_plant, on_plant_with};
 pub(crate) use postroad::{Postroad, Ran};
-pub(crate) use rabbit::{Ear, Heard, copies};
+pub(crate) use rabbit::{Ear, Heard, Url, copies};
 pub(crate) use scratch::Server;
 pub(crate) use sql::{Sql, hex};
 pub(crate) use wait::until;
