@@ -25,6 +25,7 @@ mod mqtt_in;
 mod mqtt_outages;
 mod mqtt_way_out;
 mod outages;
+mod privileges;
 mod samples;
 mod team;
 mod tls;

@@ -148,12 +148,12 @@ async fn said_of(home: &Home, broker: &str, host: &str, user: &str, format: &str
     ] {
         let mut command = home.postroad.command(arguments);
         let ran = Ran::of(command.env("RUST_LOG", EVERYTHING).output().unwrap());
-        said += &format!("{}{}", ran.out, ran.err);
+        said.extend([ran.out, ran.err]);
     }
     // What the workers leave in the database.
     let rows = home.sql.rows("SELECT * FROM event_bus_worker").await;
-    said += &format!("{rows:?}");
-    format!("{said}{}", worker.stop().await)
+    said.extend([format!("{rows:?}"), worker.stop().await]);
+    said
 }
 
 /// The password of the server that a test runs on.

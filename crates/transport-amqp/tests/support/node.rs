@@ -93,7 +93,7 @@ impl Node {
     }
 
     /// Runs `rabbitmqctl`, which waits for the node where that is still starting.
-    fn control(&self, arguments: &[&str]) {
+    pub(crate) fn control(&self, arguments: &[&str]) {
         let mut control = Command::new(program("rabbitmqctl"));
         self.tell(&mut control).args(arguments);
         let output = control.output().unwrap();

@@ -100,7 +100,7 @@ fn runs_as_root() -> bool {
 }
 
 /// Its port is below those that the kernel gives to clients, which could take it while the broker is down.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let start = u16::from_be_bytes([Uuid::new_v4().as_bytes()[0], Uuid::new_v4().as_bytes()[0]]);
     (0..1_000)
         .map(|step| 20_000 + start.wrapping_add(step) % 12_000)
