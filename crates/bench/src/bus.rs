@@ -184,7 +184,7 @@ impl Mqtt {
     async fn forget(&self) -> Result<()> {
         let folder = tempfile::tempdir()?;
         let settings = mqtt_settings(&self.url, &self.session, folder.path())?;
-        let settings = MqttSettings { clean_session: true, ..settings };
+        let settings = MqttSettings { clean_session: true, allow_clean_session: true, ..settings };
         MqttTransport::new(settings)?.connect_subscriber().await?.close().await;
         Ok(())
     }

@@ -15,6 +15,7 @@ pub mod query;
 
 mod arrival;
 mod database;
+mod database_url;
 mod dialect;
 mod enqueue;
 mod enqueue_all;

@@ -17,6 +17,7 @@ mod link;
 mod maintenance;
 mod outage;
 mod outbound;
+mod quiet;
 pub mod reason;
 mod retention;
 mod settings;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postroad_transport::{Kept, Transport};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -79,6 +79,7 @@ where
         if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
             tracing::warn!("could not tell the database that this worker stopped");
         }
+        tell_of(context.state.quiet.rest(Instant::now()));
         tracing::info!(config_key, "worker stopped");
         context.state.totals.snapshot()
     }
@@ -107,11 +108,19 @@ async fn heartbeats<S: WorkerRegistry, C>(
         if told.is_some() && beat.status == WorkerStatus::Stopping {
             context.state.stop_is_known.cancel();
         }
+        tell_of(context.state.quiet.due(Instant::now()));
         tokio::select! {
             biased;
             () = context.state.changed.notified() => {}
             () = sleep(context.settings.heartbeat_interval) => {}
         }
+    }
+}
+
+/// What was held back so that the log is not flooded.
+fn tell_of(held_back: Vec<(&'static str, u64)>) {
+    for (kind, more) in held_back {
+        tracing::warn!(more, "{kind}");
     }
 }
 

@@ -51,18 +51,19 @@ impl Runner<'_> {
     async fn next_config(&self) -> Result<Option<Config>> {
         let mut said = None;
         while !self.stop.is_cancelled() {
-            let obstacle = match self.look().await? {
+            let (obstacle, error) = match self.look().await? {
                 Ok(config) if config.runtime.is_active => return Ok(Some(config)),
-                Ok(_) => "config is not active, waiting for `postroad config activate`",
+                Ok(_) => ("config is not active, waiting for `postroad config activate`", None),
                 Err(StoreError::Unavailable(error)) => {
-                    tracing::debug!(%error, "database not available");
-                    "database not available, trying again until it is"
+                    ("database not available, trying again until it is", Some(error.to_string()))
                 }
                 Err(error) => return Err(error.into()),
             };
-            if said != Some(obstacle) {
-                tracing::warn!(config_key = %self.args.config_key, "{obstacle}");
-                said = Some(obstacle);
+            let news = Some((obstacle, error));
+            if said != news {
+                let error = news.as_ref().and_then(|(_, error)| error.as_deref());
+                tracing::warn!(config_key = %self.args.config_key, error, "{obstacle}");
+                said = news;
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}

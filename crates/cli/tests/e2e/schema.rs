@@ -42,7 +42,7 @@ fn names(status: &Value, applied: bool) -> Vec<String> {
 }
 
 fn lines<'s>(did: &str, steps: impl IntoIterator<Item = &'s String>) -> String {
-    steps.into_iter().map(|step| format!("{did} {step}\n")).collect()
+    steps.into_iter().map(|step| [did, " ", step, "\n"].concat()).collect()
 }
 
 #[tokio::test]

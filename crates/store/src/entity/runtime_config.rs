@@ -34,12 +34,14 @@ pub struct Model {
     pub password: Option<Secret>,
     /// Whether to speak TLS.
     pub tls_enabled: bool,
-    /// PEM file of the authorities to trust, beside or instead of the system's.
+    /// PEM file of the authorities to trust, instead of the system's.
     pub tls_ca_file: Option<String>,
     /// PEM file of the client's certificate.
     pub tls_cert_file: Option<String>,
     /// PEM file of the client's key.
     pub tls_key_file: Option<String>,
+    /// Needed for plain text to hosts that are not this machine.
+    pub allow_plaintext: bool,
     /// Seconds.
     pub connect_timeout: u32,
     /// Between two attempts to reach the broker.
