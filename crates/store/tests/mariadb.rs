@@ -40,3 +40,20 @@ macro_rules! declare_on_mariadb {
 }
 
 suite::every_promise!(declare_on_mariadb);
+
+#[tokio::test]
+#[ignore = "needs MariaDB: run `cargo xtask itest`"]
+async fn a_migration_that_failed_halfway_goes_on_the_next_time() {
+    on_mariadb(|home: Home| async move {
+        // The columns are there, the rest is not.
+        home.execute("DROP TABLE event_bus_maintenance").await;
+        home.execute("DROP INDEX inbound_dedupe_created ON inbound_dedupe").await;
+        home.execute("DELETE FROM postroad_migrations WHERE version = 'm0002_retention'").await;
+        postroad_migration::up(home.database.connection()).await.unwrap();
+        home.execute("SELECT 1 FROM event_bus_maintenance").await;
+        let index = "SELECT count(*) FROM information_schema.statistics \
+             WHERE table_schema = database() AND index_name = 'inbound_dedupe_created'";
+        assert_eq!(home.count(index).await, 2, "its columns");
+    })
+    .await;
+}
