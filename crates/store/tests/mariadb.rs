@@ -125,3 +125,20 @@ declare_late_on_mariadb! {
     writers_that_never_pause_do_not_hold_a_key_back_for_ever,
     a_transaction_of_many_rows_holds_every_key_of_them_back,
 }
+
+#[tokio::test]
+#[ignore = "needs MariaDB: run `cargo xtask itest`"]
+async fn a_migration_that_failed_halfway_goes_on_the_next_time() {
+    on_mariadb(|home: Home| async move {
+        // The columns are there, the rest is not.
+        home.execute("DROP TABLE event_bus_maintenance").await;
+        home.execute("DROP INDEX inbound_dedupe_created ON inbound_dedupe").await;
+        home.execute("DELETE FROM postroad_migrations WHERE version = 'm0002_retention'").await;
+        postroad_migration::up(home.database.connection()).await.unwrap();
+        home.execute("SELECT 1 FROM event_bus_maintenance").await;
+        let index = "SELECT count(*) FROM information_schema.statistics \
+             WHERE table_schema = database() AND index_name = 'inbound_dedupe_created'";
+        assert_eq!(home.count(index).await, 2, "its columns");
+    })
+    .await;
+}
