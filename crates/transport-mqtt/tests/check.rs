@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use postroad_transport::testing::event;
+use postroad_transport::testing::{Rig, event};
 use postroad_transport::{Finding, Level, Publisher, Subscriber, Transport, Wants};
 use postroad_transport_mqtt::MqttTransport;
 use support::broker::Broker;
@@ -54,6 +54,7 @@ async fn a_subscriber_at_work_goes_on_and_gets_each_message_once() {
         assert_eq!(transport.inner.spool_depth().unwrap().messages, 0);
         publisher.close().await;
         subscriber.close().await;
+        place.clean_up().await;
     }
 }
 
