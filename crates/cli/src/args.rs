@@ -355,6 +355,8 @@ pub(crate) enum Outbox {
         config_key: Option<String>,
     },
     /// Give a pending row up as `error`, so that those behind it in its ordering key go on
+    ///
+    /// A row that a worker holds may be on the wire: it is refused until the worker has settled it or its lease is over.
     Skip {
         /// Its id
         id: String,
