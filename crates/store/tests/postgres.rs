@@ -177,11 +177,11 @@ async fn an_invalid_index_and_a_trigger_that_does_not_fire_are_told() {
 
         home.execute("ALTER TABLE outbound_event DISABLE TRIGGER outbound_event_written").await;
         for state in ["disabled", "missing"] {
-            let finding = home.finding("trigger").await;
+            let finding = home.finding("triggers").await;
             assert_eq!(finding.level, Level::Warning, "{finding:#?}");
             assert!(finding.found.contains(state), "{finding:#?}");
             home.execute(&finding.advice).await;
-            assert_eq!(home.finding("trigger").await.level, Level::Ok);
+            assert_eq!(home.finding("triggers").await.level, Level::Ok);
             home.execute("DROP TRIGGER outbound_event_written ON outbound_event").await;
         }
 

@@ -110,7 +110,7 @@ pub async fn check(db: &Database, scope: &Scope) -> Vec<Finding> {
             lines.add("permissions", permissions::check(db)).await;
         }
         if db.dialect() == Dialect::Postgres {
-            lines.add("trigger", postgres::trigger(db)).await;
+            lines.add("triggers", postgres::triggers(db)).await;
             lines.add("dead rows", postgres::dead_rows(db)).await;
         }
         lines.add("leases", rows::leases(db)).await;

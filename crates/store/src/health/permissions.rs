@@ -15,15 +15,17 @@ struct Needs {
     commands: &'static [Privilege],
 }
 
-const NEEDS: [Needs; 8] = [
-    needs("outbound_event", &[Select, Update], &[Insert, Delete]),
-    needs("inbound_event", &[Select, Insert], &[Update, Delete]),
-    needs("inbound_dedupe", &[Select, Insert], &[Delete]),
-    needs("quarantined_message", &[Insert], &[Select, Delete]),
+/// A worker deletes where it cleans up.
+const NEEDS: [Needs; 9] = [
+    needs("outbound_event", &[Select, Update, Delete], &[Insert]),
+    needs("inbound_event", &[Select, Insert, Delete], &[Update]),
+    needs("inbound_dedupe", &[Select, Insert, Delete], &[]),
+    needs("quarantined_message", &[Select, Insert, Delete], &[]),
     needs("event_bus_runtime_config", &[Select, Update], &[Insert]),
     needs("event_bus_rabbitmq_settings", &[Select], &[Insert, Update]),
     needs("event_bus_mqtt_settings", &[Select], &[Insert, Update]),
     needs("event_bus_worker", &[Select, Insert, Update, Delete], &[]),
+    needs("event_bus_maintenance", &[Select, Insert, Update], &[]),
 ];
 
 /// There the insert that ignores what is known already is one that updates.
@@ -62,7 +64,12 @@ impl Privilege {
         match self {
             Select => format!("EXPLAIN SELECT config_key FROM {table} WHERE false"),
             Insert => format!("EXPLAIN INSERT INTO {table} (config_key) VALUES ('')"),
-            Update => format!("EXPLAIN UPDATE {table} SET config_key = '' WHERE false"),
+            Update => {
+                // Of a config, a worker writes some columns only.
+                let config = table == "event_bus_runtime_config";
+                let column = if config { "last_error" } else { "config_key" };
+                format!("EXPLAIN UPDATE {table} SET {column} = '' WHERE false")
+            }
             Delete => format!("EXPLAIN DELETE FROM {table} WHERE false"),
         }
     }
@@ -108,7 +115,9 @@ async fn may(db: &Database, privilege: Privilege, table: &str) -> Result<bool, D
         let explained = db.connection().query_all_raw(statement).await;
         return Ok(!explained.is_err_and(|error| is_denied(&error)));
     }
-    let query = format!("SELECT has_table_privilege('{table}', '{}') AS may", privilege.name());
+    // A worker may be let write some columns of a config only.
+    let on = if privilege == Delete { "has_table_privilege" } else { "has_any_column_privilege" };
+    let query = format!("SELECT {on}('{table}', '{}') AS may", privilege.name());
     Ok(every::<May>(db, query).await?.first().is_some_and(|row| row.may))
 }
 

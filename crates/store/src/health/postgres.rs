@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use postroad_worker_core::Finding;
+use postroad_worker_core::{Finding, Level};
 use sea_orm::{DbErr, FromQueryResult};
 
 use super::lines::Lines;
 use super::schema::TABLES;
-use super::{first, in_words, one};
+use super::{every, first, in_words, one};
 use crate::Database;
 
 /// A transaction that is open for longer keeps rows that were settled long ago from being cleared away.
@@ -51,9 +51,35 @@ FROM pg_replication_slots WHERE xmin IS NOT NULL ORDER BY age(xmin) DESC LIMIT 1
 const AUTOVACUUM: &str = "\
 SELECT current_setting('autovacuum') = 'on' AND current_setting('track_counts') = 'on' AS runs";
 
-const TRIGGER: &str = "\
-SELECT tgenabled IN ('O', 'A') AS enabled FROM pg_trigger
-WHERE tgrelid = to_regclass('outbound_event') AND tgname = 'outbound_event_written'";
+const TRIGGERS: &str = "\
+SELECT tgname::text AS name, tgenabled IN ('O', 'A') AS enabled FROM pg_trigger
+WHERE tgrelid = to_regclass('outbound_event') AND NOT tgisinternal";
+
+/// A trigger of the outbox.
+struct Wanted {
+    name: &'static str,
+    level: Level,
+    without: &'static str,
+    make: &'static str,
+}
+
+const WANTED: [Wanted; 2] = [
+    Wanted {
+        name: "outbound_event_ordered",
+        level: Level::Failure,
+        without: "rows of one ordering key may go out in another order than they were written in",
+        make: "CREATE TRIGGER outbound_event_ordered BEFORE INSERT ON outbound_event FOR EACH ROW \
+               WHEN (NEW.ordering_key IS NOT NULL) EXECUTE FUNCTION postroad_outbox_ordered()",
+    },
+    // Nothing is lost without it.
+    Wanted {
+        name: "outbound_event_written",
+        level: Level::Warning,
+        without: "new rows wait for the next poll",
+        make: "CREATE TRIGGER outbound_event_written AFTER INSERT ON outbound_event FOR EACH STATEMENT \
+               EXECUTE FUNCTION postroad_outbox_written()",
+    },
+];
 
 #[derive(FromQueryResult)]
 struct Session {
@@ -98,6 +124,7 @@ struct Autovacuum {
 
 #[derive(FromQueryResult)]
 struct Trigger {
+    name: String,
     enabled: bool,
 }
 
@@ -282,23 +309,18 @@ pub(super) async fn dead_rows(db: &Database) -> Result<Finding, DbErr> {
     })
 }
 
-/// Without it nothing is lost, but a row of another process waits for the next look of a worker.
-pub(super) async fn trigger(db: &Database) -> Result<Finding, DbErr> {
-    const CHECK: &str = "trigger";
-    Ok(match first::<Trigger>(db, TRIGGER).await? {
-        Some(Trigger { enabled: true }) => {
-            Finding::ok(CHECK, "outbound_event_written wakes the workers")
-        }
-        Some(Trigger { enabled: false }) => Finding::warning(
-            CHECK,
-            "outbound_event_written is disabled: new rows wait for the next poll",
-            "ALTER TABLE outbound_event ENABLE TRIGGER outbound_event_written",
-        ),
-        None => Finding::warning(
-            CHECK,
-            "outbound_event_written is missing: new rows wait for the next poll",
-            "CREATE TRIGGER outbound_event_written AFTER INSERT ON outbound_event FOR EACH STATEMENT EXECUTE FUNCTION \
-             postroad_outbox_written()",
-        ),
-    })
+/// Whether the triggers of the outbox fire; of those that do not, the one that matters most is told.
+pub(super) async fn triggers(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "triggers";
+    let there = every::<Trigger>(db, TRIGGERS).await?;
+    for Wanted { name, level, without, make } in WANTED {
+        let (state, mend) = match there.iter().find(|trigger| trigger.name == name) {
+            Some(Trigger { enabled: true, .. }) => continue,
+            Some(_) => ("disabled", format!("ALTER TABLE outbound_event ENABLE TRIGGER {name}")),
+            None => ("missing", make.to_owned()),
+        };
+        let found = format!("{name} is {state}: {without}");
+        return Ok(Finding { level, advice: mend, ..Finding::ok(CHECK, found) });
+    }
+    Ok(Finding::ok(CHECK, WANTED.map(|wanted| wanted.name).join(", ")))
 }

@@ -8,7 +8,7 @@ use crate::Database;
 use crate::dialect::{Dialect, Sql};
 
 /// Every table.
-pub(super) const TABLES: [&str; 8] = [
+pub(super) const TABLES: [&str; 9] = [
     "outbound_event",
     "inbound_event",
     "inbound_dedupe",
@@ -17,6 +17,7 @@ pub(super) const TABLES: [&str; 8] = [
     "event_bus_rabbitmq_settings",
     "event_bus_mqtt_settings",
     "event_bus_worker",
+    "event_bus_maintenance",
 ];
 
 /// An index, and what stands behind `CREATE INDEX name ON`.
@@ -26,7 +27,7 @@ struct Index {
 }
 
 /// Those that a statement walks. A test holds them to what the migrations make.
-const INDEXES: [Index; 11] = [
+const INDEXES: [Index; 12] = [
     Index {
         name: "outbound_event_due",
         on: partial(
@@ -96,6 +97,15 @@ const INDEXES: [Index; 11] = [
             "inbound_event (parent_request_id) WHERE parent_request_id IS NOT NULL",
             "inbound_event (parent_request_id(191))",
         ),
+    },
+    Index {
+        name: "inbound_dedupe_created",
+        on: Sql {
+            sqlite: "inbound_dedupe (config_key, created_at)",
+            // In the other two a key ends in the primary one.
+            postgres: "inbound_dedupe (config_key, created_at, dedupe_key)",
+            mysql: "inbound_dedupe (config_key, created_at)",
+        },
     },
     Index {
         name: "quarantined_message_received",
