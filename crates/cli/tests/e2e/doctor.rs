@@ -133,8 +133,9 @@ async fn dangerous_settings_are_named() {
     let home = Home::migrated().await;
     home.postroad.import(
         "[config.m]\nbroker_type = 'mqtt'\nhost = '127.0.0.1:1'\nsource_service = 'a'\n\
-         [config.m.mqtt]\nqos = 0\nallow_unacknowledged = true\nclean_session = true\nprotocol_version = 4\n\
-         [config.r]\nhost = 'rabbit.invalid'\nsource_service = 'a'\nconnect_timeout = 1\n\
+         [config.m.mqtt]\nqos = 0\nallow_unacknowledged = true\nclean_session = true\n\
+         allow_clean_session = true\nprotocol_version = 4\n\
+         [config.r]\nhost = 'rabbit.invalid'\nsource_service = 'a'\nconnect_timeout = 1\nallow_plaintext = true\n\
          [config.r.rabbitmq]\nqueue_type = 'classic'\n",
     );
     let ran = home.postroad.run(&["doctor", "--json"]).exits(1);
