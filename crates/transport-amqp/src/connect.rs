@@ -119,7 +119,7 @@ fn arguments(
 async fn why(error: CallError, host: &str, address: &str, tls: Option<&Tls>) -> ConnectError {
     const HINT: &str = "is the user name, password or virtual host right?";
     const PLAIN_HINT: &str =
-        "is the user name, password or virtual host right, and is this not a port for TLS?";
+        "is the user name, password or virtual host right? or is it a port for TLS?";
     match error {
         CallError::TimedOut | CallError::Broken => ConnectError::Unreachable(error.to_string()),
         CallError::Failed(Error::NetworkError(text)) => {
