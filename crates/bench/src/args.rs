@@ -64,6 +64,8 @@ pub(crate) enum Part {
     Throughput,
     /// From commit to the broker's confirm, at fixed rates
     Latency,
+    /// What an append to the MQTT spool takes
+    Spool,
     /// Messages a second by the number of workers
     Workers,
     /// Messages a second, CPU time and memory by the number of rows that wait

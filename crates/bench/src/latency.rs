@@ -153,16 +153,16 @@ fn message(n: usize, bytes: usize) -> Outgoing {
 }
 
 /// Of microseconds, to three digits.
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are possible")
 }
 
-fn record(histogram: &mut Histogram<u64>, time: Duration) {
+pub(crate) fn record(histogram: &mut Histogram<u64>, time: Duration) {
     histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
 }
 
 impl Percentiles {
-    fn of(times: &Histogram<u64>) -> Self {
+    pub(crate) fn of(times: &Histogram<u64>) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "no latency has 2^52 microseconds")]
         let millis = |micros: u64| micros as f64 / 1000.0;
         let at = |quantile| millis(times.value_at_quantile(quantile));

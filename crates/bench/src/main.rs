@@ -19,6 +19,7 @@ mod process;
 mod report;
 mod scale;
 mod servers;
+mod spool;
 mod stats;
 mod throughput;
 mod timed;
@@ -65,6 +66,7 @@ async fn run(args: &Args, stores: &[Store]) -> Result<Report> {
         rounds: args.rounds,
         throughput: Vec::new(),
         latency: Vec::new(),
+        spool: Vec::new(),
         workers: Vec::new(),
         backlog: Vec::new(),
         process: Vec::new(),
@@ -74,6 +76,9 @@ async fn run(args: &Args, stores: &[Store]) -> Result<Report> {
     }
     if args.wants(Part::Latency) {
         report.latency = latency::measure(args, stores, first).await?;
+    }
+    if args.wants(Part::Spool) {
+        report.spool = spool::measure(args).await?;
     }
     if args.wants(Part::Workers) {
         report.workers = scale::workers(args, stores, first).await?;

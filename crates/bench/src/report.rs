@@ -8,6 +8,7 @@ use crate::latency::{Latency, Percentiles};
 use crate::machine::Machine;
 use crate::process::Process;
 use crate::scale::{Backlog, Workers};
+use crate::spool::Spool;
 use crate::throughput::{Side, Throughput};
 
 #[derive(Debug, Serialize)]
@@ -18,6 +19,7 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     pub(crate) throughput: Vec<Throughput>,
     pub(crate) latency: Vec<Latency>,
+    pub(crate) spool: Vec<Spool>,
     pub(crate) workers: Vec<Workers>,
     pub(crate) backlog: Vec<Backlog>,
     pub(crate) process: Vec<Process>,
@@ -36,6 +38,7 @@ impl Report {
         );
         self.throughput(&mut text);
         self.latency(&mut text);
+        self.spool(&mut text);
         self.workers(&mut text);
         self.backlog(&mut text);
         self.process(&mut text);
@@ -76,6 +79,17 @@ impl Report {
             )
         });
         table(text, "Latency, milliseconds", header, 2, rows);
+    }
+
+    fn spool(&self, text: &mut String) {
+        let rows = self.spool.iter().map(|row| {
+            let micros = |millis: f64| millis * 1000.0;
+            let Percentiles { p50, p99, max, .. } = row.append;
+            let (p50, p99, max) = (micros(p50), micros(p99), micros(max));
+            format!("{} | {} | {p50:.0} | {p99:.0} | {max:.0}", row.sync, row.appends)
+        });
+        let header = "spool_sync | appends | p50 | p99 | max";
+        table(text, "Append to the MQTT spool, microseconds", header, 1, rows);
     }
 
     fn workers(&self, text: &mut String) {

@@ -42,6 +42,8 @@ mod writer;
 
 mod inlet;
 mod link;
+#[doc(hidden)]
+pub mod measure;
 mod reader;
 mod spool;
 mod subscribe;
