@@ -25,6 +25,8 @@ async fn idle(bus: &Bus) {
     bus.sql.until_sent().await;
     bus.until_received("default", 10).await;
     // Connections that were needed before, and looks that are more frequent at first, are not what it costs for days.
+    let cleaners = "SELECT count(*) FROM event_bus_maintenance";
+    until("it has looked when to clean", async || bus.sql.count(cleaners).await == 1).await;
     let calm = bus.database.requests();
     until("it has calmed down", async || bus.database.requests() >= calm + 8).await;
 

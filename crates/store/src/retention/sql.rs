@@ -128,11 +128,11 @@ ORDER BY received_at LIMIT $3",
 };
 
 /// The next notes of messages that came, oldest first, and whether their row is gone. Parameters: config key, cutoff, time and
-/// key (in hex) of the last one seen, limit.
+/// key (in hex) of the last one seen, limit. A value for each note, since for `EXISTS` PostgreSQL may read the whole inbox.
 pub(crate) const LOOK_DEDUPE: Sql = Sql {
     sqlite: "\
 SELECT lower(hex(d.dedupe_key)) AS k, d.created_at AS created,
-    NOT EXISTS (SELECT 1 FROM inbound_event AS e WHERE e.id = d.inbound_id) AS is_due
+    (SELECT e.seq FROM inbound_event AS e WHERE e.id = d.inbound_id) IS NULL AS is_due
 FROM inbound_dedupe AS d
 WHERE d.config_key = $1 AND d.created_at < $2 AND d.created_at >= $3
   AND (d.created_at > $3 OR d.dedupe_key > unhex($4))
@@ -140,14 +140,14 @@ ORDER BY d.created_at, d.dedupe_key LIMIT $5",
     postgres: "\
 SELECT encode(d.dedupe_key, 'hex') AS k,
     to_char(d.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS created,
-    NOT EXISTS (SELECT 1 FROM inbound_event AS e WHERE e.id = d.inbound_id) AS is_due
+    (SELECT e.seq FROM inbound_event AS e WHERE e.id = d.inbound_id) IS NULL AS is_due
 FROM inbound_dedupe AS d
 WHERE d.config_key = $1 AND d.created_at < $2::timestamptz AND d.created_at >= $3::timestamptz
   AND (d.created_at > $3::timestamptz OR d.dedupe_key > decode($4, 'hex'))
 ORDER BY d.created_at, d.dedupe_key LIMIT $5",
     mysql: "\
 SELECT lower(hex(d.dedupe_key)) AS k, date_format(d.created_at, '%Y-%m-%dT%H:%i:%s.%f') AS created,
-    NOT EXISTS (SELECT 1 FROM inbound_event AS e WHERE e.id = d.inbound_id) AS is_due
+    (SELECT e.seq FROM inbound_event AS e WHERE e.id = d.inbound_id) IS NULL AS is_due
 FROM inbound_dedupe AS d
 WHERE d.config_key = $1 AND d.created_at < CAST($2 AS datetime(6)) AND d.created_at >= CAST($3 AS datetime(6))
   AND (d.created_at > CAST($3 AS datetime(6)) OR d.dedupe_key > unhex($4))
