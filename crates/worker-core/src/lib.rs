@@ -28,8 +28,8 @@ pub use decode::decode;
 pub use encode::encode;
 pub use settings::Settings;
 pub use store::{
-    Claim, Counts, Heartbeat, InboxEntry, InboxRow, InboxStore, Original, OutboxRow, OutboxStore,
-    Outcome, Quarantined, Settlement, StoreError, Stored, WorkerIdentity, WorkerRegistry,
-    WorkerStatus,
+    Claim, Counts, Heartbeat, InboxEntry, InboxRow, InboxStore, Original, Others, OutboxRow,
+    OutboxStore, Outcome, Quarantined, Settlement, StoreError, Stored, WorkerIdentity,
+    WorkerRegistry, WorkerStatus,
 };
 pub use worker::Worker;
