@@ -24,13 +24,12 @@ impl Machine {
     pub(crate) async fn look(stores: &[Store]) -> Self {
         let mut servers = Vec::new();
         for store in stores {
-            servers.push(health::reach(&store.database).await.found);
+            let findings = health::check(&store.database, &health::Scope::default()).await;
+            let version = findings.into_iter().find(|finding| finding.check == "version");
+            servers.extend(version.map(|version| version.found));
         }
-        for (name, program, argument) in
-            [("RabbitMQ", "rabbitmqctl", "version"), ("Mosquitto", "mosquitto", "-h")]
-        {
-            servers.extend(first_line(program, argument).map(|line| format!("{name} {line}")));
-        }
+        servers.extend(first_line("rabbitmqctl", "version").map(|line| format!("RabbitMQ {line}")));
+        servers.extend(first_line("mosquitto", "-h"));
         Self {
             processor: field("/proc/cpuinfo", "model name").unwrap_or_default(),
             cores: available_parallelism().map_or(1, usize::from),

@@ -19,6 +19,8 @@ pub(crate) struct Context<S, C> {
     pub(crate) store: Arc<S>,
     pub(crate) codec: Arc<C>,
     pub(crate) settings: Settings,
+    /// As the list of workers has it.
+    pub(crate) worker_id: String,
     pub(crate) state: State,
     /// Take no more work; finish what is in hand.
     pub(crate) stop: CancellationToken,

@@ -6,15 +6,17 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use postroad_transport::{Delivery, Disconnected, Subscriber, Transport};
 use tokio::task::unconstrained;
-use tokio::time::timeout;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use crate::context::Context;
 use crate::link::{Pace, report_connected, report_lost, report_unreachable};
 use crate::state::Side;
-use crate::{Codec, InboxEntry, InboxStore, WorkerRegistry};
+use crate::{Codec, InboxEntry, InboxStore, Others, WorkerRegistry};
 
-/// For the database to learn that this worker stops. A database that is down does not hold up the end.
-const STOP_KNOWN_WITHIN: Duration = Duration::from_secs(2);
+/// The share of the grace period for finding out whether others are there, which takes a heartbeat of theirs.
+const WAIT_FOR_OTHERS: f64 = 0.5;
+/// How often to look for one.
+const ASK_FOR_OTHERS: Duration = Duration::from_millis(250);
 /// Body bytes after which a batch is stored, however few messages it has.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -38,7 +40,9 @@ where
                 report_connected(&context, Side::Inbound);
                 match consume(&context, &mut subscriber).await {
                     Ok(()) => {
-                        if subscriber.is_member() && others_take_in(&context).await {
+                        if subscriber.is_member()
+                            && others_are_there(&context, &mut subscriber).await
+                        {
                             leave(&context, &mut subscriber).await;
                         }
                         return subscriber.close().await;
@@ -98,10 +102,35 @@ async fn take_in<S: InboxStore, C: Codec>(
     Ok(true)
 }
 
-/// Whether somebody else is there for what would be assigned to this worker.
-async fn others_take_in<S: WorkerRegistry, C>(context: &Context<S, C>) -> bool {
-    let told = timeout(STOP_KNOWN_WITHIN, context.state.stop_is_known.cancelled()).await;
-    told.is_ok() && context.ask("inbound", context.store.others_take_in()).await == Some(true)
+/// Whether somebody else is there for sure for what would be assigned to this worker. Goes on as before while it waits for
+/// a sign of life.
+async fn others_are_there<S: InboxStore + WorkerRegistry, C: Codec>(
+    context: &Context<S, C>,
+    subscriber: &mut impl Subscriber,
+) -> bool {
+    let until = Instant::now() + context.settings.grace.mul_f64(WAIT_FOR_OTHERS);
+    if timeout_at(until, context.state.stop_is_known.cancelled()).await.is_err() {
+        return false;
+    }
+    let mut ask = interval(ASK_FOR_OTHERS);
+    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep_until(until) => return false,
+            _ = ask.tick() => match context.ask("inbound", context.store.others(&context.worker_id)).await {
+                Some(Others::Alive) => return true,
+                Some(Others::None) => return false,
+                Some(Others::Unsure) | None => {}
+            },
+            first = subscriber.next() => {
+                let Ok(first) = first else { return false };
+                if !matches!(take_in(context, subscriber, first).await, Ok(true)) {
+                    return false;
+                }
+            }
+        }
+    }
 }
 
 /// A worker cannot know whether it is started again, and what the broker assigns to it while it is away waits for that. So

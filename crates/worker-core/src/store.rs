@@ -298,10 +298,22 @@ pub trait WorkerRegistry: Send + Sync + 'static {
         heartbeat: &Heartbeat,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether another worker of this config takes messages in, as far as its last heartbeat tells: it is `running`, not
-    /// stale, and has taken some in. Asked once this worker's own heartbeat says that it is stopping, so that of
-    /// several that stop at once the last one is told that there is no other. By default there never is one.
-    fn others_take_in(&self) -> impl Future<Output = Result<bool, StoreError>> + Send {
-        async { Ok(false) }
+    /// Whether other workers of this config take messages in. By default there never is one.
+    ///
+    /// Asked once the heartbeat of this worker says that it is stopping. Only one that has said since that it is running is
+    /// there for sure; so of several that stop at once, the last one is never told that another is there.
+    fn others(&self, _worker_id: &str) -> impl Future<Output = Result<Others, StoreError>> + Send {
+        async { Ok(Others::None) }
     }
+}
+
+/// Who else takes messages in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// Nobody.
+    None,
+    /// Somebody who may have died since the last heartbeat.
+    Unsure,
+    /// Somebody.
+    Alive,
 }

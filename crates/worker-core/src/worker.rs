@@ -52,7 +52,8 @@ where
         let Self { store, transport, codec, settings, identity } = self;
         let state = State::new(settings.outbound, settings.inbound);
         let give_up = CancellationToken::new();
-        let context = Arc::new(Context { store, codec, settings, state, stop, give_up });
+        let worker_id = identity.id.clone();
+        let context = Arc::new(Context { store, codec, settings, worker_id, state, stop, give_up });
         let config_key = context.settings.config_key.as_str();
         tracing::info!(config_key, worker_id = %identity.id, "worker started");
         let mut sides = JoinSet::new();

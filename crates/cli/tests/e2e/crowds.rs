@@ -141,9 +141,8 @@ async fn the_rows_of_a_killed_worker_are_with_another_soon_after_their_lease() {
         bus.broker.cut();
         bus.broker.hold_replies(false);
         let left = held(bus).await;
+        assert!(left > 0, "it was killed at a bad time");
         let other = bus.postroad.worker(&ARGUMENTS);
-        until("all is sent but what was claimed", async || pending(bus).await <= left).await;
-        assert!(at.elapsed() < LEASE, "the lease ended before: {:?}", at.elapsed());
         bus.sql.until_sent().await;
         let took = at.elapsed();
         show(&format!("{left} rows were with another {took:?} after the kill"));
@@ -182,7 +181,7 @@ async fn a_worker_frozen_for_longer_than_its_lease_settles_nothing_that_is_no_lo
         let published = bus.sql.row(published).await["total"].as_str().unwrap().trim().to_owned();
         // No row is counted twice; of a settle that was frozen in the middle nobody knows how it went.
         let published: usize = published.parse().unwrap();
-        assert!((8_300 - WINDOW..=8_300).contains(&published), "{published}");
+        assert!((3_300 - WINDOW..=3_300).contains(&published), "{published}");
         let tally = recorder.compare(&bus.sql).await;
         show(&format!("{tally:?}"));
         assert!(tally.repeated <= WINDOW, "{tally:?}");
@@ -192,14 +191,10 @@ async fn a_worker_frozen_for_longer_than_its_lease_settles_nothing_that_is_no_lo
 
 /// Gives the only worker much to do, and leaves it without the broker's confirms when it is at it.
 async fn hold_in_the_middle(bus: &Bus) {
-    bus.enqueue(8_000).await;
+    bus.enqueue(3_000).await;
     until("it is in the middle", async || bus.published().await >= 500).await;
     bus.broker.hold_replies(true);
     until("it waits for confirms", async || held(bus).await >= 300).await;
-}
-
-async fn pending(bus: &Bus) -> i64 {
-    bus.sql.count("SELECT count(*) FROM outbound_event WHERE status = 'pending'").await
 }
 
 /// How many rows some worker has claimed and not settled.

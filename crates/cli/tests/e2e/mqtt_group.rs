@@ -40,6 +40,7 @@ async fn a_member_stopped_for_good_takes_no_message_with_it() {
     on_plant(&GROUP, async |plant| {
         let [leaver, first, second] = [(), (), ()].map(|()| plant.postroad.worker(&[]));
         let device = at_work(plant, 3).await;
+        // It waits for a sign of life of the others, which takes a heartbeat.
         let log = leaver.stop().await;
         assert!(log.contains("left the group"), "{log}");
         let before = device.sent();

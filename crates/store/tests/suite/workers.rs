@@ -3,7 +3,9 @@
 use postroad_store::query::status::status;
 use postroad_store::query::trace::trace;
 use postroad_store::{NewMessage, enqueue};
-use postroad_worker_core::{Counts, Heartbeat, WorkerIdentity, WorkerRegistry, WorkerStatus};
+use postroad_worker_core::{
+    Counts, Heartbeat, Others, WorkerIdentity, WorkerRegistry, WorkerStatus,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -50,6 +52,33 @@ pub(crate) async fn a_heartbeat_is_mirrored_into_the_config(home: Home) {
     beat.last_error = None;
     store.heartbeat(&beat).await.unwrap();
     assert_eq!(status(&home.database, None).await.unwrap().configs[0].last_error, None);
+}
+
+pub(crate) async fn another_worker_is_there_for_sure_only_if_it_spoke_last(home: Home) {
+    configure(&home).await;
+    let store = home.store();
+    let (mut own, mut other) = (heartbeat(WorkerStatus::Running), heartbeat(WorkerStatus::Running));
+    let others = async |own: &Heartbeat| store.others(&own.worker.id).await.unwrap();
+    // Each beat has a time of its own, in milliseconds where those are all there is.
+    let beat = async |beat: &Heartbeat| {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        store.heartbeat(beat).await.unwrap();
+    };
+    beat(&own).await;
+    assert_eq!(others(&own).await, Others::None);
+    beat(&other).await;
+    assert_eq!(others(&own).await, Others::None, "it has taken nothing in yet");
+    other.counts.received = 1;
+    beat(&other).await;
+    own.status = WorkerStatus::Stopping;
+    beat(&own).await;
+    assert_eq!(others(&own).await, Others::Unsure);
+    beat(&other).await;
+    assert_eq!(others(&own).await, Others::Alive);
+    other.status = WorkerStatus::Stopping;
+    beat(&other).await;
+    assert_eq!(others(&own).await, Others::None);
+    assert_eq!(others(&other).await, Others::None);
 }
 
 pub(crate) async fn a_worker_without_heartbeats_is_stale(home: Home) {
