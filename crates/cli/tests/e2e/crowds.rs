@@ -78,7 +78,7 @@ async fn four_workers_on_one_sqlite_file_publish_every_row_and_repeat_little() {
     rabbit.delete_queue(&format!("ebmr_{tag}.inbox")).await;
     rabbit.delete_exchange().await;
     show(&format!("{tally:?}, {kills} workers killed"));
-    assert!(kills > 0 && tally.rows > 500, "nothing happened");
+    assert!(kills > 0 && tally.rows >= 200, "nothing happened");
     assert!(tally.repeated <= kills * WINDOW, "{tally:?} by {kills} kills");
 }
 
@@ -121,7 +121,7 @@ async fn finish(bus: &Bus, recorder: Recorder, crowd: Crowd<'_>) -> Tally {
     bus.until_received("default", rows).await;
     let (kills, stops) = (crowd.kills, crowd.stops);
     show(&format!("{tally:?}, {kills} workers killed, {stops} stopped"));
-    assert!(kills > 0 && tally.rows > 500, "nothing happened");
+    assert!(kills > 0 && tally.rows >= 200, "nothing happened");
     assert!(tally.repeated <= kills * WINDOW, "{tally:?} by {kills} kills");
     crowd.stop().await;
     tally
