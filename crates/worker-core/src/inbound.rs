@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at
 use crate::context::Context;
 use crate::link::{Pace, report_connected, report_lost, report_unreachable};
 use crate::state::Side;
-use crate::{Codec, InboxEntry, InboxStore, Others, WorkerRegistry};
+use crate::{Codec, InboxEntry, InboxStore, WorkerRegistry};
 
 /// The share of the grace period for finding out whether others are there, which takes a heartbeat of theirs.
 const WAIT_FOR_OTHERS: f64 = 0.5;
@@ -112,17 +112,22 @@ async fn others_are_there<S: InboxStore + WorkerRegistry, C: Codec>(
     if timeout_at(until, context.state.stop_is_known.cancelled()).await.is_err() {
         return false;
     }
+    let mut first_sign = None;
     let mut ask = interval(ASK_FOR_OTHERS);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
             () = sleep_until(until) => return false,
-            _ = ask.tick() => match context.ask("inbound", context.store.others(&context.worker_id)).await {
-                Some(Others::Alive) => return true,
-                Some(Others::None) => return false,
-                Some(Others::Unsure) | None => {}
-            },
+            _ = ask.tick() => {
+                let sign = context.store.last_sign_of_others(&context.worker_id);
+                match (context.ask("inbound", sign).await, &first_sign) {
+                    (Some(None), _) => return false,
+                    (Some(sign), None) => first_sign = sign,
+                    (Some(sign), first_sign) if sign != *first_sign => return true,
+                    (Some(_) | None, _) => {}
+                }
+            }
             first = subscriber.next() => {
                 let Ok(first) = first else { return false };
                 if !matches!(take_in(context, subscriber, first).await, Ok(true)) {

@@ -298,22 +298,15 @@ pub trait WorkerRegistry: Send + Sync + 'static {
         heartbeat: &Heartbeat,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether other workers of this config take messages in. By default there never is one.
+    /// When the other workers of this config that take messages in were heard of last, in the database's words; `None` where
+    /// there is no such worker, as there never is by default.
     ///
-    /// Asked once the heartbeat of this worker says that it is stopping. Only one that has said since that it is running is
-    /// there for sure; so of several that stop at once, the last one is never told that another is there.
-    fn others(&self, _worker_id: &str) -> impl Future<Output = Result<Others, StoreError>> + Send {
-        async { Ok(Others::None) }
+    /// Asked once the heartbeat of this worker says that it is stopping. Only where the answer changes is somebody there for
+    /// sure; so of several that stop at once, the last one never hears of another.
+    fn last_sign_of_others(
+        &self,
+        _worker_id: &str,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send {
+        async { Ok(None) }
     }
-}
-
-/// Who else takes messages in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Others {
-    /// Nobody.
-    None,
-    /// Somebody who may have died since the last heartbeat.
-    Unsure,
-    /// Somebody.
-    Alive,
 }

