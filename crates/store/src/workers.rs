@@ -87,31 +87,29 @@ UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_he
 WHERE config_key = $1",
 };
 
-/// How many other workers take messages in as far as their last heartbeat tells, and how many of them spoke after this one did.
-/// One that was stopped says so itself, one that was killed says nothing for three heartbeats. Parameters: config key, id.
+/// How many other workers take messages in as far as their last heartbeats tell, and when the newest of these was, in
+/// microseconds. One that was stopped says so itself, one that was killed says nothing for three heartbeats. Parameters:
+/// config key, id.
 const OTHERS: Sql = Sql {
     sqlite: "\
-SELECT count(*) AS others, coalesce(sum(w.last_heartbeat_at > own.last_heartbeat_at), 0) AS alive
-FROM event_bus_worker AS w
-JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
-JOIN event_bus_worker AS own ON own.id = $2
+SELECT count(*) AS others,
+    coalesce(CAST(round((julianday(max(w.last_heartbeat_at)) - 2440587.5) * 86400000) AS integer) * 1000, 0) AS newest
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
 WHERE w.config_key = $1 AND w.id <> $2 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
   AND w.last_heartbeat_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
     printf('-%d seconds', 3 * c.heartbeat_interval_seconds))",
     postgres: "\
-SELECT count(*) AS others, count(*) FILTER (WHERE w.last_heartbeat_at > own.last_heartbeat_at) AS alive
-FROM event_bus_worker AS w
-JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
-JOIN event_bus_worker AS own ON own.id = $2::uuid
-WHERE w.config_key = $1 AND w.id <> own.id AND w.status = 'running'
+SELECT count(*) AS others,
+    coalesce((extract(epoch FROM max(w.last_heartbeat_at)) * 1000000)::bigint, 0) AS newest
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+WHERE w.config_key = $1 AND w.id <> $2::uuid AND w.status = 'running'
   AND w.received + w.duplicates + w.quarantined > 0
   AND w.last_heartbeat_at >= now() - 3 * c.heartbeat_interval_seconds * interval '1 second'",
     mysql: "\
-SELECT count(*) AS others, count(CASE WHEN w.last_heartbeat_at > own.last_heartbeat_at THEN 1 END) AS alive
-FROM event_bus_worker AS w
-JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
-JOIN event_bus_worker AS own ON own.id = $2
-WHERE w.config_key = $1 AND w.id <> own.id AND w.status = 'running'
+SELECT count(*) AS others,
+    coalesce(timestampdiff(MICROSECOND, '1970-01-01', max(w.last_heartbeat_at)), 0) AS newest
+FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
+WHERE w.config_key = $1 AND w.id <> $2 AND w.status = 'running'
   AND w.received + w.duplicates + w.quarantined > 0
   AND w.last_heartbeat_at >= utc_timestamp(6) - INTERVAL 3 * c.heartbeat_interval_seconds SECOND",
 };
@@ -126,15 +124,10 @@ impl WorkerRegistry for SqlStore {
             let values = [self.config_key().into(), worker_id.into()];
             let statement = OTHERS.bind(self.database().dialect(), values);
             let Some(row) = self.database().connection().query_one_raw(statement).await? else {
-                return Ok(Others::None);
+                return Ok(Others::default());
             };
-            let (others, alive): (i64, i64) =
-                (row.try_get("", "others")?, row.try_get("", "alive")?);
-            Ok(match (others, alive) {
-                (0, _) => Others::None,
-                (_, 0) => Others::Unsure,
-                _ => Others::Alive,
-            })
+            let count: i64 = row.try_get("", "others")?;
+            Ok(Others { count: count.unsigned_abs(), newest: row.try_get("", "newest")? })
         };
         ask_again(ask).await
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at
 use crate::context::Context;
 use crate::link::{Pace, report_connected, report_lost, report_unreachable};
 use crate::state::Side;
-use crate::{Codec, InboxEntry, InboxStore, Others, WorkerRegistry};
+use crate::{Codec, InboxEntry, InboxStore, WorkerRegistry};
 
 /// The share of the grace period for finding out whether others are there, which takes a heartbeat of theirs.
 const WAIT_FOR_OTHERS: f64 = 0.5;
@@ -114,15 +114,22 @@ async fn others_are_there<S: InboxStore + WorkerRegistry, C: Codec>(
     }
     let mut ask = interval(ASK_FOR_OTHERS);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = None;
     loop {
         tokio::select! {
             biased;
             () = sleep_until(until) => return false,
-            _ = ask.tick() => match context.ask("inbound", context.store.others(&context.worker_id)).await {
-                Some(Others::Alive) => return true,
-                Some(Others::None) => return false,
-                Some(Others::Unsure) | None => {}
-            },
+            _ = ask.tick() => {
+                let Some(others) = context.ask("inbound", context.store.others(&context.worker_id)).await else {
+                    continue;
+                };
+                if others.count == 0 {
+                    return false;
+                }
+                if others.newest > *before.get_or_insert(others.newest) {
+                    return true;
+                }
+            }
             first = subscriber.next() => {
                 let Ok(first) = first else { return false };
                 if !matches!(take_in(context, subscriber, first).await, Ok(true)) {

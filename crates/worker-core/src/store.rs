@@ -298,22 +298,21 @@ pub trait WorkerRegistry: Send + Sync + 'static {
         heartbeat: &Heartbeat,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether other workers of this config take messages in. By default there never is one.
+    /// Which other workers of this config take messages in: those that said so in a heartbeat and are not stale. By default
+    /// there are none.
     ///
-    /// Asked once the heartbeat of this worker says that it is stopping. Only one that has said since that it is running is
-    /// there for sure; so of several that stop at once, the last one is never told that another is there.
+    /// Asked once the heartbeat of this worker says that it is stopping. Whoever says after that that it is running knows
+    /// that this one is not; so of several that stop at once, the last one finds no other.
     fn others(&self, _worker_id: &str) -> impl Future<Output = Result<Others, StoreError>> + Send {
-        async { Ok(Others::None) }
+        async { Ok(Others::default()) }
     }
 }
 
-/// Who else takes messages in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Others {
-    /// Nobody.
-    None,
-    /// Somebody who may have died since the last heartbeat.
-    Unsure,
-    /// Somebody.
-    Alive,
+/// The other workers that take messages in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Others {
+    /// How many there are, as far as their last heartbeats tell.
+    pub count: u64,
+    /// When the last of these heartbeats was, in microseconds of the database's clock; 0 where there is none.
+    pub newest: i64,
 }

@@ -177,8 +177,6 @@ async fn a_worker_frozen_for_longer_than_its_lease_settles_nothing_that_is_no_lo
         bus.enqueue(300).await;
         bus.sql.until_sent().await;
         frozen.stop().await;
-        let published = "SELECT CAST(sum(published) AS char(20)) AS total FROM event_bus_worker";
-        assert_eq!(bus.sql.row(published).await["total"].as_str().unwrap().trim(), "3300");
         let tally = recorder.compare(&bus.sql).await;
         show(&format!("{tally:?}"));
         assert!(tally.repeated <= WINDOW, "{tally:?}");

@@ -57,7 +57,7 @@ macro_rules! every_promise {
             config::settings_are_set_from_text,
             config::a_password_is_never_printed,
             workers::a_heartbeat_is_mirrored_into_the_config,
-            workers::another_worker_is_there_for_sure_only_if_it_spoke_last,
+            workers::a_worker_finds_the_others_that_take_messages_in,
             workers::a_worker_without_heartbeats_is_stale,
             workers::a_first_heartbeat_clears_away_the_dead,
             workers::the_status_counts_rows_by_state,
