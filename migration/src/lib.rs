@@ -18,8 +18,10 @@
 //! ```
 
 mod m0001_create_tables;
+mod m0002_retention;
+mod m0003_security;
 mod m0004_wake_up;
-mod m0010_late_rows;
+mod m0005_late_rows;
 mod migrator;
 mod mysql;
 mod postgres;

@@ -7,8 +7,10 @@ use sea_orm_migration::sea_orm::{
 };
 
 use crate::m0001_create_tables::CreateTables;
+use crate::m0002_retention::Retention;
+use crate::m0003_security::Security;
 use crate::m0004_wake_up::WakeUp;
-use crate::m0010_late_rows::LateRows;
+use crate::m0005_late_rows::LateRows;
 use crate::mysql;
 
 /// Any number, as long as nobody else takes it: the lock that lets one process migrate at a time.
@@ -21,7 +23,13 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateTables), Box::new(WakeUp), Box::new(LateRows)]
+        vec![
+            Box::new(CreateTables),
+            Box::new(Retention),
+            Box::new(Security),
+            Box::new(WakeUp),
+            Box::new(LateRows),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -14,7 +14,7 @@ Examples:
   cargo xtask itest --filter redelivered  the tests with servers, those of that name
   cargo xtask itest --brokers docker      against the images of docker-compose.yml
   cargo xtask servers rabbitmq postgres   servers to play with, until Ctrl-C
-  cargo xtask bench --json bench-results/a.json";
+  cargo xtask bench --out bench-results   figures and a picture of them, half an hour";
 
 const SERVERS_EXAMPLES: &str = "\
 The servers listen on 127.0.0.1 and keep their data in a temporary folder, which goes

@@ -14,7 +14,7 @@ use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
 use anyhow::{Context, Result, ensure};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::input::Rabbit;
+use crate::servers::Rabbit;
 
 /// As many unconfirmed messages as the transport allows itself.
 const WINDOW: usize = 256;

@@ -1,78 +1,16 @@
-//! What a run is made of: servers, sizes and bodies.
+//! What is sent: topic, payloads, bodies and rows.
 
-use std::env;
-
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::Result;
 use postroad_envelope::{Limits, OutboxColumns, normalise_outbound};
-
-/// Measures the whole way beside the ceilings of the same run. `cargo xtask bench` starts the servers for it.
-#[derive(Debug, Parser)]
-pub(crate) struct Args {
-    /// Messages of one measurement
-    #[arg(long, default_value_t = 20_000)]
-    pub(crate) messages: usize,
-    /// Bytes of a payload
-    #[arg(long, default_value_t = 1024)]
-    pub(crate) bytes: usize,
-    /// Measurements of each kind, taken in turn; the median counts
-    #[arg(long, default_value_t = 3)]
-    pub(crate) rounds: usize,
-    /// Rows that wait while the worker's memory is read; 0 leaves that out
-    #[arg(long, default_value_t = 100_000)]
-    pub(crate) backlog: usize,
-    /// Write the results here, too
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<std::path::PathBuf>,
-}
-
-/// Where RabbitMQ is.
-#[derive(Debug, Clone)]
-pub(crate) struct Rabbit {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) username: String,
-    pub(crate) password: String,
-    pub(crate) virtual_host: String,
-}
-
-impl Rabbit {
-    /// From `amqp://user:password@host:port/%2f`.
-    pub(crate) fn from_env() -> Result<Self> {
-        let url = variable("POSTROAD_TEST_AMQP_URL")?;
-        Self::parse(&url)
-            .context("POSTROAD_TEST_AMQP_URL is not amqp://user:password@host:port/vhost")
-    }
-
-    fn parse(url: &str) -> Option<Self> {
-        let (user, rest) = url.strip_prefix("amqp://")?.split_once('@')?;
-        let (username, password) = user.split_once(':')?;
-        let (address, virtual_host) = rest.split_once('/').unwrap_or((rest, "%2f"));
-        let (host, port) = address.rsplit_once(':')?;
-        Some(Self {
-            host: host.to_owned(),
-            port: port.parse().ok()?,
-            username: username.to_owned(),
-            password: password.to_owned(),
-            virtual_host: virtual_host.replace("%2f", "/").replace("%2F", "/"),
-        })
-    }
-}
-
-pub(crate) fn database_url() -> Result<String> {
-    variable("POSTROAD_TEST_POSTGRES_URL")
-}
-
-pub(crate) fn mqtt_url() -> Result<String> {
-    variable("POSTROAD_TEST_MQTT_URL")
-}
-
-fn variable(name: &str) -> Result<String> {
-    env::var(name).with_context(|| format!("{name} is not set; `cargo xtask bench` sets it"))
-}
+use postroad_store::{Database, NewMessage, enqueue_all};
+use postroad_transport::Incoming;
+use postroad_worker_core::{InboxEntry, decode};
+use uuid::Uuid;
 
 /// Topic of every message.
 pub(crate) const TOPIC: &str = "event.bench.machine.measured";
+/// Rows that are written by one statement.
+const FILL: usize = 1_000;
 
 /// A payload of about `bytes` bytes, as machines send them: short names, numbers, some text.
 pub(crate) fn payload(n: usize, bytes: usize) -> String {
@@ -85,10 +23,16 @@ pub(crate) fn payload(n: usize, bytes: usize) -> String {
     format!(r#"{{"device":"Press-{:05}","sequence":{n},"readings":[{readings}]}}"#, n % 997)
 }
 
+/// A row to be sent.
+pub(crate) fn row(n: usize, bytes: usize, config_key: &str) -> NewMessage {
+    let event = NewMessage::event(TOPIC, "measured", ()).config_key(config_key);
+    NewMessage { payload: payload(n, bytes), ..event }
+}
+
 /// The bytes on the wire for a payload.
 pub(crate) fn body(n: usize, bytes: usize) -> Vec<u8> {
     let row = OutboxColumns {
-        id: format!("body-{n}"),
+        id: format!("body-{}-{n}", Uuid::new_v4().simple()),
         topic: TOPIC.to_owned(),
         event_type: Some("measured".to_owned()),
         payload: payload(n, bytes),
@@ -97,4 +41,35 @@ pub(crate) fn body(n: usize, bytes: usize) -> Vec<u8> {
     normalise_outbound(&row, "bench", &Limits::default())
         .expect("the benchmark's rows are valid")
         .body
+}
+
+pub(crate) fn bodies(messages: usize, bytes: usize) -> Vec<Vec<u8>> {
+    (0..messages).map(|n| body(n, bytes)).collect()
+}
+
+/// A message as it arrived, decoded.
+pub(crate) fn entry(n: usize, bytes: usize) -> InboxEntry {
+    let body = body(n, bytes).into();
+    decode(&Incoming { topic: TOPIC.to_owned(), body, ..Incoming::default() }, &Limits::default())
+}
+
+/// Rows of a config of their own, whose key is returned.
+pub(crate) async fn fill(database: &Database, rows: usize, bytes: usize) -> Result<String> {
+    let key = Uuid::new_v4().to_string();
+    fill_for(database, rows, bytes, &key).await?;
+    Ok(key)
+}
+
+/// Rows of a config.
+pub(crate) async fn fill_for(
+    database: &Database,
+    rows: usize,
+    bytes: usize,
+    key: &str,
+) -> Result<()> {
+    for from in (0..rows).step_by(FILL) {
+        let some = (from..rows.min(from + FILL)).map(|n| row(n, bytes, key));
+        enqueue_all(database.connection(), some).await?;
+    }
+    Ok(())
 }

@@ -3,47 +3,103 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it found")]
 #![expect(clippy::print_stderr, reason = "and how far it is")]
 
+mod args;
+mod bus;
+mod ceilings;
 mod client;
 mod counting;
+mod engine;
+mod feed;
 mod input;
-mod measure;
-mod memory;
+mod latency;
+mod machine;
 mod paho;
+mod picture;
+mod process;
 mod report;
-mod transport;
+mod scale;
+mod servers;
+mod spool;
+mod stats;
+mod throughput;
+mod timed;
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::input::{Args, Rabbit};
-use crate::measure::Bench;
+use crate::args::{Args, Part};
+use crate::machine::Machine;
 use crate::report::Report;
+use crate::servers::Store;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let args = Args::parse();
-    let database = postroad_store::connect(&input::database_url()?).await?;
-    postroad_migration::up(database.connection()).await.context("cannot make the tables")?;
-    let bench = Bench { args, rabbit: Rabbit::from_env()?, mqtt_url: input::mqtt_url()?, database };
-    let mut rounds = Vec::new();
-    for round in 1..=bench.args.rounds {
-        eprintln!("round {round} of {}", bench.args.rounds);
-        rounds.push(bench.round().await?);
+    let args = Args::parse().sized();
+    if let Some(target) = &args.feed {
+        return feed::serve(target, &args).await;
     }
-    let peak = match bench.args.backlog {
-        0 => None,
-        rows => {
-            eprintln!("memory with {rows} rows waiting");
-            Some(memory::peak(&bench).await?)
-        }
-    };
-    let report = Report::of(bench.args.messages, bench.args.bytes, rounds, peak);
+    let folder = tempfile::tempdir()?;
+    let mut stores = Vec::new();
+    for kind in &args.databases {
+        stores.push(Store::open(*kind, folder.path()).await?);
+    }
+    let report = run(&args, &stores).await?;
     println!("{}", report.markdown());
-    if let Some(file) = &bench.args.json {
-        fs::write(file, serde_json::to_string_pretty(&report)?)
-            .with_context(|| format!("cannot write `{}`", file.display()))?;
+    if let Some(file) = &args.json {
+        write(file, &serde_json::to_string_pretty(&report)?)?;
+    }
+    if let Some(folder) = &args.out {
+        save(folder, &report)?;
     }
     Ok(())
+}
+
+async fn run(args: &Args, stores: &[Store]) -> Result<Report> {
+    let first = *args.brokers.first().context("--brokers is empty")?;
+    let mut report = Report {
+        machine: Machine::look(stores).await,
+        messages: args.messages,
+        payload_bytes: args.bytes,
+        rounds: args.rounds,
+        throughput: Vec::new(),
+        latency: Vec::new(),
+        spool: Vec::new(),
+        workers: Vec::new(),
+        backlog: Vec::new(),
+        process: Vec::new(),
+    };
+    if args.wants(Part::Throughput) {
+        report.throughput = throughput::measure(args, stores).await?;
+    }
+    if args.wants(Part::Latency) {
+        report.latency = latency::measure(args, stores, first).await?;
+    }
+    if args.wants(Part::Spool) {
+        report.spool = spool::measure(args).await?;
+    }
+    if args.wants(Part::Workers) {
+        report.workers = scale::workers(args, stores, first).await?;
+    }
+    // Last, because it leaves rows behind.
+    if args.wants(Part::Backlog) {
+        (report.backlog, report.process) = scale::backlogs(args, stores, first).await?;
+    }
+    Ok(report)
+}
+
+fn save(folder: &Path, report: &Report) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+    write(&folder.join("results.json"), &serde_json::to_string_pretty(report)?)?;
+    write(&folder.join("results.md"), &report.markdown())?;
+    if let Some(picture) = picture::svg(report)? {
+        write(&folder.join("results.svg"), &picture)?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write `{}`", file.display()))
 }

@@ -1,112 +1,148 @@
-//! What a run found, as a table and as JSON.
+//! What a run found, as JSON and as Markdown.
+
+use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::measure::{Round, Three};
+use crate::latency::{Latency, Percentiles};
+use crate::machine::Machine;
+use crate::process::Process;
+use crate::scale::{Backlog, Workers};
+use crate::spool::Spool;
+use crate::throughput::{Side, Throughput};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    messages: usize,
-    payload_bytes: usize,
-    rounds: Vec<Round>,
-    rabbitmq_outbound: Side,
-    rabbitmq_inbound: Side,
-    mqtt_outbound: Side,
-    mqtt_inbound: Side,
-    worker_peak_resident_mib: Option<f64>,
-}
-
-/// Medians over the rounds, in messages a second.
-#[derive(Debug, Serialize)]
-struct Side {
-    client: f64,
-    database: f64,
-    /// `1 / (1/client + 1/database)`
-    in_series: f64,
-    postroad: f64,
-    /// Median over the rounds of `postroad / in_series`, each round for itself.
-    reached: f64,
+    pub(crate) machine: Machine,
+    pub(crate) messages: usize,
+    pub(crate) payload_bytes: usize,
+    pub(crate) rounds: usize,
+    pub(crate) throughput: Vec<Throughput>,
+    pub(crate) latency: Vec<Latency>,
+    pub(crate) spool: Vec<Spool>,
+    pub(crate) workers: Vec<Workers>,
+    pub(crate) backlog: Vec<Backlog>,
+    pub(crate) process: Vec<Process>,
 }
 
 impl Report {
-    pub(crate) fn of(
-        messages: usize,
-        payload_bytes: usize,
-        rounds: Vec<Round>,
-        peak: Option<u64>,
-    ) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
-        let worker_peak_resident_mib = peak.map(|bytes| bytes as f64 / f64::from(1 << 20));
-        Self {
-            messages,
-            payload_bytes,
-            rabbitmq_outbound: Side::of(&rounds, |round| round.rabbitmq_outbound),
-            rabbitmq_inbound: Side::of(&rounds, |round| round.rabbitmq_inbound),
-            mqtt_outbound: Side::of(&rounds, |round| round.mqtt_outbound),
-            mqtt_inbound: Side::of(&rounds, |round| round.mqtt_inbound),
-            rounds,
-            worker_peak_resident_mib,
-        }
-    }
-
-    /// A table in Markdown.
     pub(crate) fn markdown(&self) -> String {
-        let row = |name, side: &Side| {
-            format!(
-                "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} % |\n",
-                side.client,
-                side.database,
-                side.in_series,
-                side.postroad,
-                side.reached * 100.0
-            )
-        };
+        let Machine { processor, cores, memory_gib, kernel, postroad, servers } = &self.machine;
         let mut text = format!(
-            "{} messages of {} bytes, RabbitMQ with a quorum queue, Mosquitto at QoS 1, PostgreSQL, medians of {} rounds, messages a second:\n\n",
+            "Postroad {postroad} on {cores} cores ({processor}), {memory_gib} GiB, {kernel}; {}. \
+             All of it on this machine at once. {} messages of {} bytes, medians of {} rounds.\n",
+            servers.join(", "),
             self.messages,
             self.payload_bytes,
-            self.rounds.len()
+            self.rounds
         );
-        text.push_str(
-            "| way | client alone | database alone | the two in series | postroad | reached |\n",
-        );
-        text.push_str("|---|---:|---:|---:|---:|---:|\n");
-        text.push_str(&row("to RabbitMQ", &self.rabbitmq_outbound));
-        text.push_str(&row("from RabbitMQ", &self.rabbitmq_inbound));
-        text.push_str(&row("to MQTT", &self.mqtt_outbound));
-        text.push_str(&row("from MQTT", &self.mqtt_inbound));
-        if let Some(peak) = self.worker_peak_resident_mib {
-            let peak = format!(
-                "\nPeak resident memory of the worker with the backlog waiting: {peak:.1} MiB\n"
-            );
-            text.push_str(&peak);
-        }
+        self.throughput(&mut text);
+        self.latency(&mut text);
+        self.spool(&mut text);
+        self.workers(&mut text);
+        self.backlog(&mut text);
+        self.process(&mut text);
         text
     }
-}
 
-impl Side {
-    fn of(rounds: &[Round], pick: fn(&Round) -> Three) -> Self {
-        let over =
-            |value: &dyn Fn(Three) -> f64| median(rounds.iter().map(|round| value(pick(round))));
-        Self {
-            client: over(&|three| three.client),
-            database: over(&|three| three.database),
-            in_series: over(&|three| three.in_series()),
-            postroad: over(&|three| three.postroad),
-            reached: over(&|three| three.postroad / three.in_series()),
-        }
+    fn throughput(&self, text: &mut String) {
+        let header = "database | broker | way | client alone | database alone | the two in series | Postroad | reached";
+        let rows = self.throughput.iter().flat_map(|cell| {
+            let ways = [("out", cell.out), ("in", cell.into), ("both at once", cell.both)];
+            ways.map(|(way, side)| {
+                let Side { client, database, in_series, postroad, reached } = side;
+                format!(
+                    "{} | {} | {way} | {client:.0} | {database:.0} | {in_series:.0} | {postroad:.0} | {:.0} %",
+                    cell.database,
+                    cell.broker,
+                    reached * 100.0
+                )
+            })
+        });
+        table(text, "Throughput, messages a second", header, 3, rows);
+    }
+
+    fn latency(&self, text: &mut String) {
+        let header = "database | written by | rows/s | commit to confirm p50 | p95 | p99 | max | commit alone p50 | p99 | confirm alone p50 | p99";
+        let rows = self.latency.iter().map(|row| {
+            let Percentiles { p50, p95, p99, max } = row.commit_to_confirm;
+            let (commit, confirm) = (row.commit_alone, row.confirm_alone);
+            format!(
+                "{} | {} | {} | {p50:.1} | {p95:.1} | {p99:.1} | {max:.1} | {:.1} | {:.1} | {:.1} | {:.1}",
+                row.database,
+                row.writer,
+                row.rows_per_second,
+                commit.p50,
+                commit.p99,
+                confirm.p50,
+                confirm.p99
+            )
+        });
+        table(text, "Latency, milliseconds", header, 2, rows);
+    }
+
+    fn spool(&self, text: &mut String) {
+        let rows = self.spool.iter().map(|row| {
+            let micros = |millis: f64| millis * 1000.0;
+            let Percentiles { p50, p99, max, .. } = row.append;
+            let (p50, p99, max) = (micros(p50), micros(p99), micros(max));
+            format!("{} | {} | {p50:.0} | {p99:.0} | {max:.0}", row.sync, row.appends)
+        });
+        let header = "spool_sync | appends | p50 | p99 | max";
+        table(text, "Append to the MQTT spool, microseconds", header, 1, rows);
+    }
+
+    fn workers(&self, text: &mut String) {
+        let rows = self.workers.iter().map(|row| {
+            format!("{} | {} | {:.0} | {:.0}", row.database, row.number, row.out, row.into)
+        });
+        table(text, "Workers, messages a second", "database | workers | out | in", 1, rows);
+    }
+
+    fn backlog(&self, text: &mut String) {
+        let rows = self
+            .backlog
+            .iter()
+            .map(|row| format!("{} | {} | {:.0}", row.database, row.waiting, row.out));
+        table(text, "Backlog, messages a second", "database | rows waiting | out", 1, rows);
+    }
+
+    fn process(&self, text: &mut String) {
+        let header =
+            "database | way | waiting | messages/s | CPU seconds per 10,000 | peak resident MiB";
+        let rows = self.process.iter().map(|row| {
+            format!(
+                "{} | {} | {} | {:.0} | {:.2} | {:.1}",
+                row.database,
+                row.way,
+                row.waiting,
+                row.per_second,
+                row.cpu_seconds_per_10_000,
+                row.peak_resident_mib
+            )
+        });
+        table(text, "The worker's process", header, 2, rows);
     }
 }
 
-impl Three {
-    fn in_series(self) -> f64 {
-        1.0 / (1.0 / self.client + 1.0 / self.database)
+/// A table under its title; nothing where there are no rows. The first columns are texts, the others numbers.
+fn table(
+    text: &mut String,
+    title: &str,
+    header: &str,
+    texts: usize,
+    rows: impl Iterator<Item = String>,
+) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let columns = header.split('|').count();
+    let rule: Vec<_> =
+        (0..columns).map(|column| if column < texts { "---" } else { "---:" }).collect();
+    let rule = rule.join("|");
+    write!(text, "\n### {title}\n\n| {header} |\n|{rule}|\n").expect("a string takes all");
+    for row in rows {
+        writeln!(text, "| {row} |").expect("a string takes all");
+    }
 }

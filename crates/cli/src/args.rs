@@ -20,6 +20,7 @@ Examples:
   postroad config import postroad.toml         say which broker, which service
   postroad worker --config-key default         publish and take in, until stopped
   postroad status                              what waits, what went wrong
+  postroad doctor                              what is not as it should be, and what to do
 
 The database is given by --database-url or DATABASE_URL:
   sqlite://postroad.db?mode=rwc  (default)     postgres://user:password@host/database
@@ -72,6 +73,10 @@ pub(crate) enum Command {
     Worker(Worker),
     /// What waits, what went wrong, who works; reads only the database
     Status(Status),
+    /// Check database, brokers, spool and settings, and say what to do
+    Doctor(Doctor),
+    /// Delete what is done with and was kept for long enough
+    Prune(Prune),
     /// Messages on their way out
     #[command(subcommand)]
     Outbox(Outbox),
@@ -272,6 +277,46 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Looks only: it makes nothing, takes no message and publishes none, and may run beside workers. Ends within half a minute,
+with database or broker down too.
+Exit code 1 where something fails, 0 where there are warnings only.
+
+Examples:
+  postroad doctor                              the database, and every active config
+  postroad doctor --config-key default         one config, active or not
+  postroad doctor --json | jq '.checks[] | select(.result != \"ok\")'")]
+pub(crate) struct Doctor {
+    /// Only this config
+    #[arg(long, value_name = "KEY")]
+    pub(crate) config_key: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A worker does the same every hour. How many days each kind is kept is in the config: retention_days_published and so on.
+Exit code 1 where another process is cleaning.
+
+Examples:
+  postroad prune --dry-run                     count only
+  postroad prune --config-key billing
+  postroad config set billing retention_days_error=90 retention_days_published=never")]
+pub(crate) struct Prune {
+    /// Only this config
+    #[arg(long, value_name = "KEY")]
+    pub(crate) config_key: Option<String>,
+    /// Count what is due and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Example:\n  postroad trace 0198c0de-0000-7000-8000-000000000001")]
 pub(crate) struct Trace {
     /// A request_id anywhere in the chain
@@ -288,7 +333,8 @@ Examples:
   postroad outbox send --topic edgenexus.request.machine.read --request-id r-1 \\
       --reply-to ebmr.response.machine.read --payload @request.json
   postroad outbox list --status error
-  postroad outbox retry --status error")]
+  postroad outbox retry --status error
+  postroad outbox skip 0198c0de-0000-7000-8000-000000000001")]
 pub(crate) enum Outbox {
     /// Write a row, checked first
     Send(Box<Send>),
@@ -307,6 +353,13 @@ pub(crate) enum Outbox {
         /// Only of this config, with --status
         #[arg(long, value_name = "KEY", requires = "status")]
         config_key: Option<String>,
+    },
+    /// Give a pending row up as `error`, so that those behind it in its ordering key go on
+    ///
+    /// A row that a worker holds may be on the wire: it is refused until the worker has settled it or its lease is over.
+    Skip {
+        /// Its id
+        id: String,
     },
 }
 

@@ -21,6 +21,8 @@ use crate::output::Output;
 const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
+    // Databases, spools and locks hold what others sent in confidence: nobody but this user reads what we make.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = Cli::parse();
     logging::init(cli.global.log_format, matches!(cli.command, Command::Demo(_)));
     let output = Output::new();

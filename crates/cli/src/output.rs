@@ -163,8 +163,8 @@ pub(crate) fn state(word: &str) -> Cell {
         "published" | "processed" | "running" | "applied" | "active" | "ok" | "valid" => {
             cell.fg(Color::Green)
         }
-        "pending" | "starting" | "stopping" | "reconnecting" => cell.fg(Color::Yellow),
-        "error" | "invalid" | "stale" | "failed" => cell.fg(Color::Red),
+        "pending" | "starting" | "stopping" | "reconnecting" | "warning" => cell.fg(Color::Yellow),
+        "error" | "invalid" | "stale" | "failed" | "failure" | "overdue" => cell.fg(Color::Red),
         _ => cell,
     }
 }

@@ -22,19 +22,15 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// For settings that are only looked at.
-    pub(crate) fn of_check() -> Self {
-        Self { client_id: "check".to_owned(), spool_dir: PathBuf::from(SPOOLS), _lock: None }
+    /// For settings that are only looked at: the seat that all seats of the config are beside or below.
+    pub(crate) fn of_check(key: &str, settings: &MqttSettings) -> Self {
+        Self { client_id: client_id(key, settings), spool_dir: base(key, settings), _lock: None }
     }
 
     /// Without a shared group there is one seat for all, and the spool's own lock tells whether it is taken. In a shared
     /// group each worker takes the first free seat of its machine.
     pub(crate) fn take(key: &str, settings: &MqttSettings) -> Result<Self> {
-        let client_id = settings.client_id.clone().unwrap_or_else(|| format!("postroad-{key}"));
-        let base = match &settings.spool_dir {
-            Some(folder) => PathBuf::from(folder),
-            None => Path::new(SPOOLS).join(folder_name(key)),
-        };
+        let (client_id, base) = (client_id(key, settings), base(key, settings));
         if settings.shared_group.is_none() {
             return Ok(Self { client_id, spool_dir: base, _lock: None });
         }
@@ -62,6 +58,17 @@ impl Seat {
             }
         }
         bail!("{SEATS} workers of `{key}` run on this machine already")
+    }
+}
+
+fn client_id(key: &str, settings: &MqttSettings) -> String {
+    settings.client_id.clone().unwrap_or_else(|| format!("postroad-{key}"))
+}
+
+fn base(key: &str, settings: &MqttSettings) -> PathBuf {
+    match &settings.spool_dir {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(SPOOLS).join(folder_name(key)),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use postroad_store::Secret;
 use postroad_store::config::{MqttSettings as StoredMqtt, RabbitMqSettings, RuntimeConfig};
+use postroad_tls::TlsSettings;
 use postroad_transport_amqp::{AmqpSettings, AmqpTransport, QueueType};
 use postroad_transport_memory::{Broker, MemorySettings, MemoryTransport};
 use postroad_transport_mqtt::{MqttSettings, MqttTransport, SpoolSync};
@@ -12,7 +13,9 @@ use postroad_transport_mqtt::{MqttSettings, MqttTransport, SpoolSync};
 use crate::seat::Seat;
 
 const AMQP_PORT: u16 = 5672;
+const AMQPS_PORT: u16 = 5671;
 const MQTT_PORT: u16 = 1883;
+const MQTTS_PORT: u16 = 8883;
 
 /// RabbitMQ as the config says.
 pub(crate) fn rabbitmq(
@@ -20,11 +23,6 @@ pub(crate) fn rabbitmq(
     settings: &RabbitMqSettings,
 ) -> Result<AmqpTransport> {
     let key = &config.config_key;
-    ensure!(
-        !config.tls_enabled,
-        "config `{key}` asks for TLS, which this version does not speak to RabbitMQ: \
-         `postroad config set {key} tls_enabled=false`"
-    );
     let defaults = AmqpSettings::default();
     let password = match &config.password {
         Some(secret) => secret.resolve().with_context(|| format!("config `{key}`"))?.into(),
@@ -37,11 +35,17 @@ pub(crate) fn rabbitmq(
     };
     let prefetch = u16::try_from(settings.prefetch_count);
     let heartbeat = u16::try_from(settings.heartbeat_seconds);
+    let tls = tls(config);
+    let certificate = tls.as_ref().and_then(|tls| tls.cert_file.as_ref());
+    let default_port = if tls.is_some() { AMQPS_PORT } else { AMQP_PORT };
     AmqpTransport::new(AmqpSettings {
-        hosts: hosts(&config.host, config.port, AMQP_PORT)
+        hosts: hosts(&config.host, config.port, default_port)
             .with_context(|| format!("config `{key}`"))?,
+        login_by_certificate: config.username.is_none() && certificate.is_some(),
         username: config.username.clone().unwrap_or(defaults.username),
         password,
+        tls,
+        allow_plaintext: config.allow_plaintext,
         virtual_host: settings.virtual_host.clone(),
         exchange: settings.exchange.clone(),
         exchange_type: settings.exchange_type.clone(),
@@ -68,25 +72,25 @@ pub(crate) fn mqtt(
     seat: &Seat,
 ) -> Result<MqttTransport> {
     let key = &config.config_key;
-    ensure!(
-        !config.tls_enabled,
-        "config `{key}` asks for TLS, which this version does not speak to MQTT: \
-         `postroad config set {key} tls_enabled=false`"
-    );
     let password = config.password.as_ref().map(Secret::resolve).transpose();
     let password = password.with_context(|| format!("config `{key}`"))?;
     let number = |name: &str, value: u32| {
         u16::try_from(value).with_context(|| format!("config `{key}`: {name} is above 65535"))
     };
+    let tls = tls(config);
+    let default_port = if tls.is_some() { MQTTS_PORT } else { MQTT_PORT };
     MqttTransport::new(MqttSettings {
-        hosts: hosts(&config.host, config.port, MQTT_PORT)
+        hosts: hosts(&config.host, config.port, default_port)
             .with_context(|| format!("config `{key}`"))?,
+        tls,
+        allow_plaintext: config.allow_plaintext,
         username: config.username.clone(),
         password: password.map(Into::into),
         client_id: seat.client_id.clone(),
         protocol_version: u8::try_from(settings.protocol_version).unwrap_or_default(),
         keep_alive_seconds: number("keep_alive_seconds", settings.keep_alive_seconds)?,
         clean_session: settings.clean_session,
+        allow_clean_session: settings.allow_clean_session,
         qos: u8::try_from(settings.qos).unwrap_or_default(),
         allow_unacknowledged: settings.allow_unacknowledged,
         inbound_topics: settings.inbound_topics.0.clone(),
@@ -123,6 +127,16 @@ pub(crate) fn service(config: &RuntimeConfig) -> Result<&str> {
         format!(
             "config `{key}` has no source_service: `postroad config set {key} source_service=NAME`"
         )
+    })
+}
+
+/// `None` where plain text is to be spoken.
+fn tls(config: &RuntimeConfig) -> Option<TlsSettings> {
+    let file = |file: &Option<String>| file.as_ref().map(Into::into);
+    config.tls_enabled.then(|| TlsSettings {
+        ca_file: file(&config.tls_ca_file),
+        cert_file: file(&config.tls_cert_file),
+        key_file: file(&config.tls_key_file),
     })
 }
 

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use postroad_tls::TlsError;
 use postroad_worker_core::StoreError;
-use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sea_orm::sqlx::mysql::MySqlPoolOptions;
+use sea_orm::sqlx::postgres::{PgPool, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -20,6 +21,7 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 
+use crate::database_url::{Permitted, mysql_options, postgres_options};
 use crate::dialect::Dialect;
 use crate::fault::ask;
 
@@ -42,6 +44,21 @@ pub enum ConnectError {
     /// It begins well, and goes wrong later.
     #[error("the database URL cannot be read: {0}")]
     InvalidUrl(String),
+    /// The database is on another machine, and nothing would tell who answers there.
+    #[error(
+        "the database URL has to verify who answers at `{host}`, which is not this machine: \
+         write `{verified}` (and `ssl-ca=FILE` unless the system trusts its authority), \
+         or `allow_plaintext=true` if plain text is wanted"
+    )]
+    Plaintext {
+        /// Where the database is.
+        host: String,
+        /// The parameter that would do.
+        verified: &'static str,
+    },
+    /// The files of the URL cannot be used for TLS.
+    #[error("the database URL cannot be used for TLS: {0}")]
+    Tls(TlsError),
     /// A new database file could not be made.
     #[error("cannot create the database file `{path}`")]
     CreateFile {
@@ -64,6 +81,11 @@ pub struct Database {
 ///
 /// Nothing is connected yet: a database that is down shows in the first statement, as [`StoreError::Unavailable`], and
 /// the pool serves again as soon as it is up. Where `mode=rwc` makes a new file, only its owner can read it.
+///
+/// A database on another machine is reached by TLS with its name verified, `sslmode=verify-full` or
+/// `ssl-mode=VERIFY_IDENTITY`, which is the default there; less needs `allow_plaintext=true` in the URL. `ssl-ca`,
+/// `ssl-cert` and `ssl-key` name files in PEM, which are read anew for each connection; the authorities in `ssl-ca` are
+/// trusted beside the system's.
 pub async fn connect(url: &str) -> Result<Database, ConnectError> {
     if url.starts_with("sqlite:") {
         connect_sqlite(url)
@@ -161,9 +183,7 @@ fn connect_sqlite(url: &str) -> Result<Database, ConnectError> {
 }
 
 fn connect_postgres(url: &str) -> Result<Database, ConnectError> {
-    let mut options = PgConnectOptions::from_str(url)
-        .map_err(|error| ConnectError::InvalidUrl(error.to_string()))?
-        .disable_statement_logging();
+    let mut options = postgres_options(&Permitted::parse(url)?)?.disable_statement_logging();
     if options.get_application_name().is_none() {
         options = options.application_name("postroad");
     }
@@ -203,8 +223,7 @@ const MYSQL_SESSION: [&str; 2] = [
 const POSTGRES_SESSION: &str = "SET idle_in_transaction_session_timeout = '10s'";
 
 fn connect_mysql(url: &str) -> Result<Database, ConnectError> {
-    let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1))
-        .map_err(|error| ConnectError::InvalidUrl(error.to_string()))?
+    let options = mysql_options(&Permitted::parse(&url.replacen("mariadb:", "mysql:", 1))?)?
         .charset("utf8mb4")
         .disable_statement_logging();
     let pool = MySqlPoolOptions::new()

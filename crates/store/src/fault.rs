@@ -3,12 +3,16 @@
 use std::future::Future;
 use std::time::Duration;
 
+use postroad_tls::{Names, explain};
 use postroad_worker_core::StoreError;
 use sea_orm::sqlx;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 /// No answer for this long means that none is coming. Above SQLite's wait for the write lock.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// In the words of sqlx.
+const NO_TLS: &str = "server does not support TLS";
 
 /// So often in a row one call loses to others before that is told.
 pub(crate) const DEADLOCKS: usize = 5;
@@ -76,11 +80,36 @@ pub(crate) fn message(error: &DbErr) -> String {
             "no connection in time: it is down, unreachable or busy".to_owned()
         }
         (_, Some(sqlx::Error::Database(inner))) => match inner.code() {
-            Some(code) => format!("{} (code {code})", inner.message()),
+            Some(code) => format!("{} (code {code}){}", inner.message(), advice(&code)),
             None => inner.message().to_owned(),
         },
-        (_, Some(inner)) => inner.to_string(),
+        (_, Some(inner)) => tls_problem(inner).unwrap_or_else(|| inner.to_string()),
         (other, None) => other.to_string(),
+    }
+}
+
+/// A server says no more to whom it does not know.
+fn advice(code: &str) -> &'static str {
+    match code {
+        "28000" => {
+            "; is the user name or password right, or does it demand a client certificate (`ssl-cert`, `ssl-key`)?"
+        }
+        _ => "",
+    }
+}
+
+/// What TLS has to say.
+fn tls_problem(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Io(error) => explain(error, "the database", Names::URL),
+        sqlx::Error::Tls(error) => explain(&**error, "the database", Names::URL).or_else(|| {
+            (error.to_string() == NO_TLS).then(|| {
+                "the database does not speak TLS: switch it on there, \
+                 or write `sslmode=disable&allow_plaintext=true` in its URL"
+                    .to_owned()
+            })
+        }),
+        _ => None,
     }
 }
 
@@ -102,6 +131,8 @@ pub(crate) fn fault(error: &DbErr) -> Fault {
             Some(
                 sqlx::Error::Io(_)
                 | sqlx::Error::Tls(_)
+                // The URL was read before anything was connected; what is left are the files of TLS.
+                | sqlx::Error::Configuration(_)
                 | sqlx::Error::Protocol(_)
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed

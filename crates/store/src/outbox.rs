@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::dialect::Dialect;
 use crate::fault::ask_again;
 use crate::outbox_sql::{
-    CLAIM_IN_SQLITE, PEEK, RENEW, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED,
+    CLAIM_IN_SQLITE, PEEK, RENEW, SETTLE_DELETED, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED,
 };
 use crate::sql_store::SqlStore;
 use crate::text::note;
@@ -89,15 +89,7 @@ impl SqlStore {
         lease: Duration,
         turn: &Turn,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        let values = [
-            self.config_key().into(),
-            count(turn.limit),
-            token.into(),
-            millis(lease).into(),
-            turn.from.as_str().into(),
-            count(turn.keyed),
-        ];
-        let statement = Dialect::Sqlite.statement(CLAIM_IN_SQLITE, values);
+        let statement = sqlite_claim(self.config_key(), token, lease, turn);
         self.database().connection().query_all_raw(statement).await
     }
 
@@ -124,7 +116,11 @@ impl SqlStore {
     }
 
     /// At most one statement a kind of outcome, none where there is nothing of the kind.
-    fn settle_statements(&self, token: &str, settlements: &[Settlement]) -> Vec<Statement> {
+    pub(crate) fn settle_statements(
+        &self,
+        token: &str,
+        settlements: &[Settlement],
+    ) -> Vec<Statement> {
         let mut published = Vec::new();
         let mut unacknowledged = Vec::new();
         let mut ended = Vec::new();
@@ -158,11 +154,19 @@ impl SqlStore {
         }
         let dialect = self.database().dialect();
         let mut statements = Vec::new();
+        if self.deletes_on_publish() {
+            published.append(&mut unacknowledged);
+        }
         for (rows, remark) in [(published, None), (unacknowledged, Some(UNACKNOWLEDGED))] {
-            if !rows.is_empty() {
-                let values = [token.into(), dialect.keys(&rows), remark.into()];
-                statements.push(SETTLE_PUBLISHED.bind(dialect, values));
+            if rows.is_empty() {
+                continue;
             }
+            let (token, keys) = (token.into(), dialect.keys(&rows));
+            statements.push(if self.deletes_on_publish() {
+                SETTLE_DELETED.bind(dialect, [token, keys])
+            } else {
+                SETTLE_PUBLISHED.bind(dialect, [token, keys, remark.into()])
+            });
         }
         if !ended.is_empty() {
             statements.push(SETTLE_ENDED.bind(dialect, [token.into(), json(&ended).into()]));
@@ -172,6 +176,24 @@ impl SqlStore {
         }
         statements
     }
+}
+
+/// The one statement of a turn in SQLite.
+pub(crate) fn sqlite_claim(
+    config_key: &str,
+    token: &str,
+    lease: Duration,
+    turn: &Turn,
+) -> Statement {
+    let values = [
+        config_key.into(),
+        count(turn.limit),
+        token.into(),
+        millis(lease).into(),
+        turn.from.as_str().into(),
+        count(turn.keyed),
+    ];
+    Dialect::Sqlite.statement(CLAIM_IN_SQLITE, values)
 }
 
 /// A row that is done with, unpublished.

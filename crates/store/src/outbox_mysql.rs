@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use crate::dialect::Dialect;
 use crate::outbox::{count, execute, millis};
@@ -79,18 +79,16 @@ impl SqlStore {
         let transaction = self.database().begin_claim(!heads.is_empty()).await?;
         let mut rows = Vec::new();
         if !heads.is_empty() {
-            let first = MYSQL.statement(FIRST, [MYSQL.keys(&heads)]);
-            let first = seqs(&transaction.query_all_raw(first).await?)?;
-            rows = select(&transaction, LOCK_HEADS, &[MYSQL.keys(&first)]).await?;
+            let first = seqs(&transaction.query_all_raw(first_of(&heads)).await?)?;
+            rows = transaction.query_all_raw(lock_heads(&first)).await?;
         }
         let free = turn.limit.saturating_sub(rows.len());
         if free > 0 {
-            let values = [self.config_key().into(), count(free)];
-            rows.extend(select(&transaction, LOCK_DUE, &values).await?);
+            let due = lock_due(self.config_key(), free);
+            rows.extend(transaction.query_all_raw(due).await?);
         }
         if !rows.is_empty() {
-            let values = [token.into(), millis(lease).into(), MYSQL.keys(&seqs(&rows)?)];
-            execute(&transaction, MYSQL.statement(TAKE, &values)).await?;
+            execute(&transaction, take(token, lease, &seqs(&rows)?)).await?;
         }
         transaction.commit().await?;
         Ok(rows)
@@ -108,9 +106,8 @@ impl SqlStore {
         let stretch = (4 * turn.keyed).max(STRETCH);
         let mut heads = Vec::new();
         while heads.len() < turn.keyed {
-            let values = [from.as_str().into(), end.as_str().into(), count(stretch)];
             let found = self.database().connection();
-            let found = found.query_all_raw(MYSQL.statement(HEADS, &values)).await?;
+            let found = found.query_all_raw(heads_between(&from, &end, stretch)).await?;
             let mut looked_at = 0;
             for row in &found {
                 looked_at += row.try_get::<i64>("", "queued")?;
@@ -127,13 +124,29 @@ impl SqlStore {
     }
 }
 
-async fn select(
-    transaction: &DatabaseTransaction,
-    rest: &str,
-    values: &[sea_orm::Value],
-) -> Result<Vec<QueryResult>, DbErr> {
-    let text = format!("SELECT {COLUMNS}\n{rest}");
-    transaction.query_all_raw(MYSQL.statement(text, values)).await
+/// The first rows of ordering keys in a stretch of the index.
+pub(crate) fn heads_between(from: &str, end: &str, stretch: usize) -> Statement {
+    MYSQL.statement(HEADS, [from.into(), end.into(), count(stretch)])
+}
+
+/// Those of these rows that nobody may be writing an earlier one for.
+pub(crate) fn first_of(heads: &[i64]) -> Statement {
+    MYSQL.statement(FIRST, [MYSQL.keys(heads)])
+}
+
+/// Locks those of these rows that are due.
+pub(crate) fn lock_heads(keys: &[i64]) -> Statement {
+    MYSQL.statement(format!("SELECT {COLUMNS}\n{LOCK_HEADS}"), [MYSQL.keys(keys)])
+}
+
+/// Locks due rows without an ordering key.
+pub(crate) fn lock_due(config_key: &str, limit: usize) -> Statement {
+    MYSQL.statement(format!("SELECT {COLUMNS}\n{LOCK_DUE}"), [config_key.into(), count(limit)])
+}
+
+/// Leases locked rows.
+pub(crate) fn take(token: &str, lease: Duration, keys: &[i64]) -> Statement {
+    MYSQL.statement(TAKE, [token.into(), millis(lease).into(), MYSQL.keys(keys)])
 }
 
 fn seqs(rows: &[QueryResult]) -> Result<Vec<i64>, DbErr> {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use crate::dialect::Dialect;
 use crate::outbox::{count, millis};
@@ -160,16 +160,7 @@ impl SqlStore {
         turn: &Turn,
     ) -> Result<Vec<QueryResult>, DbErr> {
         let (keys, seqs): (Vec<String>, Vec<i64>) = self.free_keys(turn).await?.into_iter().unzip();
-        let values = [
-            self.config_key().into(),
-            count(turn.limit),
-            token.into(),
-            millis(lease).into(),
-            keys.into(),
-            seqs.into(),
-            count(turn.keyed),
-        ];
-        let statement = Dialect::Postgres.statement(CLAIM, values);
+        let statement = postgres_claim(self.config_key(), token, lease, turn, keys, seqs);
         self.database().connection().query_all_raw(statement).await
     }
 
@@ -178,13 +169,39 @@ impl SqlStore {
         if turn.keyed == 0 {
             return Ok(Vec::new());
         }
-        let values = [self.config_key().into(), turn.from.as_str().into(), count(turn.keyed)];
-        let statement = Dialect::Postgres.statement(HEADS, values);
+        let statement = postgres_heads(self.config_key(), turn);
         let rows = self.database().connection().query_all_raw(statement).await?;
         let heads: Vec<Head> = rows.iter().map(head).collect::<Result<_, _>>()?;
         let mut held = self.held();
         Ok(heads.into_iter().filter_map(|head| held.free_up_to(head)).collect())
     }
+}
+
+/// The first rows of ordering keys.
+pub(crate) fn postgres_heads(config_key: &str, turn: &Turn) -> Statement {
+    let values = [config_key.into(), turn.from.as_str().into(), count(turn.keyed)];
+    Dialect::Postgres.statement(HEADS, values)
+}
+
+/// Takes the rows of a turn; of each of these keys the first, where it is not behind the row that goes with the key.
+pub(crate) fn postgres_claim(
+    config_key: &str,
+    token: &str,
+    lease: Duration,
+    turn: &Turn,
+    keys: Vec<String>,
+    seqs: Vec<i64>,
+) -> Statement {
+    let values = [
+        config_key.into(),
+        count(turn.limit),
+        token.into(),
+        millis(lease).into(),
+        keys.into(),
+        seqs.into(),
+        count(turn.keyed),
+    ];
+    Dialect::Postgres.statement(CLAIM, values)
 }
 
 fn head(row: &QueryResult) -> Result<Head, DbErr> {

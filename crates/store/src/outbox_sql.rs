@@ -102,6 +102,18 @@ SET o.status = 'published', o.published = true, o.published_at = utc_timestamp(6
 WHERE o.claim_token = $1 AND o.status = 'pending'",
 };
 
+/// Instead of [`SETTLE_PUBLISHED`], where published rows are not kept. Parameters: token, primary keys.
+pub(crate) const SETTLE_DELETED: Sql = Sql {
+    sqlite: "\
+DELETE FROM outbound_event
+WHERE claim_token = $1 AND status = 'pending' AND seq IN (SELECT value FROM json_each($2))",
+    postgres: "DELETE FROM outbound_event WHERE claim_token = $1 AND status = 'pending' AND seq = ANY($2)",
+    mysql: "\
+DELETE o FROM JSON_TABLE($2, '$[*]' COLUMNS (seq bigint PATH '$')) AS sent
+STRAIGHT_JOIN outbound_event AS o ON o.seq = sent.seq
+WHERE o.claim_token = $1 AND o.status = 'pending'",
+};
+
 /// Parameters: token, JSON list of `seq`, `status` and `error`.
 pub(crate) const SETTLE_ENDED: Sql = Sql {
     sqlite: "\

@@ -13,6 +13,7 @@ use crate::wake::Wake;
 pub struct SqlStore {
     database: Database,
     config_key: String,
+    delete_on_publish: bool,
     turns: Arc<Mutex<Turns>>,
     held: Arc<Mutex<Held>>,
     /// Whether the last claim found nothing.
@@ -26,11 +27,19 @@ impl SqlStore {
         Self {
             database,
             config_key: config_key.into(),
+            delete_on_publish: false,
             turns: Arc::default(),
             held: Arc::default(),
             quiet: Arc::default(),
             wake: Arc::default(),
         }
+    }
+
+    /// Whether a row that is published is deleted at once, in the same statement, instead of being kept as `published`.
+    #[must_use]
+    pub fn delete_on_publish(mut self, yes: bool) -> Self {
+        self.delete_on_publish = yes;
+        self
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -39,6 +48,10 @@ impl SqlStore {
 
     pub(crate) fn config_key(&self) -> &str {
         &self.config_key
+    }
+
+    pub(crate) fn deletes_on_publish(&self) -> bool {
+        self.delete_on_publish
     }
 
     pub(crate) fn wake(&self) -> &Wake {

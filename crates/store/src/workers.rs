@@ -1,6 +1,6 @@
 //! The list of live workers.
 
-use postroad_worker_core::{Heartbeat, Others, StoreError, WorkerRegistry};
+use postroad_worker_core::{Heartbeat, StoreError, WorkerRegistry};
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use crate::dialect::{Dialect, Sql};
@@ -87,27 +87,23 @@ UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_he
 WHERE config_key = $1",
 };
 
-/// How many other workers take messages in as far as their last heartbeats tell, and when the newest of these was, in
-/// microseconds. One that was stopped says so itself, one that was killed says nothing for three heartbeats. Parameters:
-/// config key, id.
+/// The last heartbeat of the other workers that take messages in as far as it tells. One that was stopped says so itself, one
+/// that was killed says nothing for three heartbeats. Parameters: config key, id.
 const OTHERS: Sql = Sql {
     sqlite: "\
-SELECT count(*) AS others,
-    coalesce(CAST(round((julianday(max(w.last_heartbeat_at)) - 2440587.5) * 86400000) AS integer) * 1000, 0) AS newest
+SELECT max(w.last_heartbeat_at) AS latest
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
 WHERE w.config_key = $1 AND w.id <> $2 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
   AND w.last_heartbeat_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
     printf('-%d seconds', 3 * c.heartbeat_interval_seconds))",
     postgres: "\
-SELECT count(*) AS others,
-    coalesce((extract(epoch FROM max(w.last_heartbeat_at)) * 1000000)::bigint, 0) AS newest
+SELECT max(w.last_heartbeat_at)::text AS latest
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
 WHERE w.config_key = $1 AND w.id <> $2::uuid AND w.status = 'running'
   AND w.received + w.duplicates + w.quarantined > 0
   AND w.last_heartbeat_at >= now() - 3 * c.heartbeat_interval_seconds * interval '1 second'",
     mysql: "\
-SELECT count(*) AS others,
-    coalesce(timestampdiff(MICROSECOND, '1970-01-01', max(w.last_heartbeat_at)), 0) AS newest
+SELECT CAST(max(w.last_heartbeat_at) AS char) AS latest
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
 WHERE w.config_key = $1 AND w.id <> $2 AND w.status = 'running'
   AND w.received + w.duplicates + w.quarantined > 0
@@ -119,15 +115,12 @@ impl WorkerRegistry for SqlStore {
         ask_again(|| self.try_heartbeat(heartbeat)).await
     }
 
-    async fn others(&self, worker_id: &str) -> Result<Others, StoreError> {
+    async fn last_sign_of_others(&self, worker_id: &str) -> Result<Option<String>, StoreError> {
         let ask = || async {
             let values = [self.config_key().into(), worker_id.into()];
             let statement = OTHERS.bind(self.database().dialect(), values);
-            let Some(row) = self.database().connection().query_one_raw(statement).await? else {
-                return Ok(Others::default());
-            };
-            let count: i64 = row.try_get("", "others")?;
-            Ok(Others { count: count.unsigned_abs(), newest: row.try_get("", "newest")? })
+            let row = self.database().connection().query_one_raw(statement).await?;
+            row.map_or(Ok(None), |row| row.try_get("", "latest"))
         };
         ask_again(ask).await
     }

@@ -9,7 +9,7 @@ mod suite;
 use std::time::Duration;
 
 use postroad_store::connect;
-use postroad_worker_core::{OutboxStore, StoreError};
+use postroad_worker_core::{Level, OutboxStore, StoreError};
 use sea_orm::ConnectionTrait;
 use suite::home::Home;
 use uuid::Uuid;
@@ -128,4 +128,123 @@ async fn a_server_that_is_down_is_unavailable_and_not_an_error_of_connecting() {
     let error = database.ping().await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
+}
+
+/// The name of the database that a test is in.
+async fn name_of(home: &Home) -> String {
+    home.rows("SELECT current_database()::text AS name").await[0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+async fn a_database_that_is_read_only_or_too_strict_is_not_worked_on() {
+    on_postgres(|home: Home| async move {
+        let name = name_of(&home).await;
+        // The settings of a database are those of new connections.
+        for (setting, value, said) in [
+            ("default_transaction_read_only", "on", "read-only"),
+            ("default_transaction_isolation", "'repeatable read'", "repeatable read"),
+        ] {
+            home.execute(&format!("ALTER DATABASE {name} SET {setting} = {value}")).await;
+            let neighbour = Home::at(home.url.clone()).await;
+            let error = neighbour.unfit().await;
+            assert!(error.contains(said) && error.contains("ALTER ROLE postroad"), "{error}");
+            let check = if said == "read-only" { "write access" } else { "isolation" };
+            assert_eq!(neighbour.finding(check).await.level, Level::Failure);
+            home.execute(&format!("ALTER DATABASE {name} RESET {setting}")).await;
+            neighbour.database.close().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+async fn an_invalid_index_and_a_trigger_that_does_not_fire_are_told() {
+    on_postgres(|home: Home| async move {
+        home.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'outbound_event_claim'::regclass",
+        )
+        .await;
+        let finding = home.finding("indexes").await;
+        assert!(finding.found.ends_with("outbound_event_claim"), "{finding:#?}");
+        for statement in finding.advice.split("; ") {
+            home.execute(statement).await;
+        }
+        assert_eq!(home.finding("indexes").await.level, Level::Ok);
+
+        home.execute("ALTER TABLE outbound_event DISABLE TRIGGER outbound_event_written").await;
+        for state in ["disabled", "missing"] {
+            let finding = home.finding("triggers").await;
+            assert_eq!(finding.level, Level::Warning, "{finding:#?}");
+            assert!(finding.found.contains(state), "{finding:#?}");
+            home.execute(&finding.advice).await;
+            assert_eq!(home.finding("triggers").await.level, Level::Ok);
+            home.execute("DROP TRIGGER outbound_event_written ON outbound_event").await;
+        }
+
+        home.execute("ALTER TABLE inbound_dedupe DROP CONSTRAINT inbound_dedupe_pkey").await;
+        let finding = home.finding("indexes").await;
+        assert_eq!(finding.level, Level::Failure, "{finding:#?}");
+        home.execute(&finding.advice).await;
+        assert_eq!(home.finding("indexes").await.level, Level::Ok);
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+async fn a_user_who_may_not_do_what_a_worker_does_is_told_what_to_grant() {
+    on_postgres(|home: Home| async move {
+        let role = format!("{}_worker", name_of(&home).await);
+        home.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'x'")).await;
+        let worker = Home::at(as_user(&home.url, &role)).await;
+        let mut failed = 0;
+        loop {
+            let finding = worker.finding("permissions").await;
+            match finding.level {
+                Level::Ok => break,
+                Level::Failure => assert!(finding.found.contains("what a worker needs")),
+                Level::Warning => assert!(finding.found.contains("what some command needs")),
+            }
+            failed += 1;
+            assert!(failed <= 2, "{finding:#?}");
+            for statement in finding.advice.split("; ") {
+                home.execute(statement).await;
+            }
+        }
+        assert_eq!(failed, 2);
+        worker.store().claim(1, Duration::from_secs(1)).await.unwrap();
+        worker.database.close().await;
+        home.execute(&format!("DROP OWNED BY {role}")).await;
+        home.execute(&format!("DROP ROLE {role}")).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+async fn a_transaction_that_keeps_dead_rows_is_named_without_its_statement() {
+    on_postgres(|home: Home| async move {
+        let transaction = home.database.begin().await.unwrap();
+        let secret =
+            "INSERT INTO outbound_event (topic, payload) VALUES ('event.a.b.secret', '{}')";
+        transaction.execute_unprepared(secret).await.unwrap();
+        let finding = home.finding("old transactions").await;
+        assert_eq!(finding.level, Level::Ok, "it is young: {finding:#?}");
+        assert!(finding.found.contains("(postroad, idle in transaction)"), "{finding:#?}");
+        assert!(!finding.found.contains("secret"), "{finding:#?}");
+        transaction.rollback().await.unwrap();
+    })
+    .await;
+}
+
+/// The same database as another user of the server, whose password is `x`.
+fn as_user(url: &str, name: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (_, place) = rest.rsplit_once('@').unwrap();
+    format!("{scheme}://{name}:x@{place}")
 }

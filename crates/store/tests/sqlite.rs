@@ -6,6 +6,7 @@ mod suite;
 
 use std::os::unix::fs::PermissionsExt;
 
+use postroad_store::health::require;
 use postroad_store::{ConnectError, connect};
 use suite::home::Home;
 
@@ -64,4 +65,30 @@ async fn a_url_that_cannot_be_used_is_refused_without_its_password() {
 async fn a_database_that_is_not_there_is_an_error_of_the_statement_not_of_connecting() {
     let database = connect("sqlite:///nowhere/at/all.db").await.unwrap();
     assert!(database.ping().await.is_err());
+}
+
+#[tokio::test]
+async fn a_place_without_a_write_ahead_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    // What a network file system is to SQLite: a file system without shared memory.
+    let url = format!("sqlite://{}?mode=rwc&vfs=unix-dotfile", path.display());
+    let error = Home::at(url).await.unfit().await;
+    assert!(error.contains("journal_mode = delete") && error.contains("local disk"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_opened_for_reading_only_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db");
+    let url = |mode| format!("sqlite://{}?mode={mode}", path.display());
+    let _writer = Home::new(url("rwc")).await;
+    let error = Home::at(url("ro")).await.unfit().await;
+    assert!(error.contains("read-only"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_in_memory_will_do() {
+    let database = connect("sqlite::memory:").await.unwrap();
+    require(&database).await.unwrap();
 }

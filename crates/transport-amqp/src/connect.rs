@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use amqprs::error::Error;
+use amqprs::security::SecurityCredentials;
 use postroad_transport::ConnectError;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -13,6 +14,7 @@ use crate::events::events;
 use crate::link::Link;
 use crate::rpc::{CallError, call};
 use crate::settings::AmqpSettings;
+use crate::tls::{self, Tls};
 
 /// For finding out whether anybody listens, after a connection failed.
 const POST_MORTEM: Duration = Duration::from_secs(1);
@@ -23,46 +25,52 @@ pub(crate) async fn connect(
     role: &str,
     deadline: Instant,
 ) -> Result<Link, ConnectError> {
+    let tls = match &settings.tls {
+        Some(tls) => Some(Tls::load(tls.clone()).await.map_err(ConnectError::Untrusted)?),
+        None => None,
+    };
     let mut failures = Vec::new();
-    let mut rejected = None;
+    let mut answered = None;
     for (tried, (host, port)) in settings.hosts.iter().enumerate() {
         let address = address(host, *port);
         let left = u32::try_from(settings.hosts.len() - tried).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / left;
-        match open(settings, role, (host, *port), Instant::now() + share).await {
+        match open(settings, role, (host, *port), tls.as_ref(), Instant::now() + share).await {
             Ok(link) => return Ok(link),
             Err(error) => {
                 debug!(%address, %error, "cannot connect to this host");
-                if let ConnectError::Rejected(text) = error {
-                    rejected = Some(format!("{address}: {text}"));
-                } else {
-                    failures.push(error_text(&address, &error));
+                let named = |text: &str| format!("{address}: {text}");
+                match error {
+                    ConnectError::Rejected(text) => {
+                        answered = Some(ConnectError::Rejected(named(&text)));
+                    }
+                    ConnectError::Untrusted(text) => {
+                        answered = Some(ConnectError::Untrusted(named(&text)));
+                    }
+                    ConnectError::Unreachable(text) => failures.push(named(&text)),
+                    other => failures.push(named(&other.to_string())),
                 }
             }
         }
     }
-    Err(rejected
-        .map_or_else(|| ConnectError::Unreachable(failures.join("; ")), ConnectError::Rejected))
-}
-
-fn error_text(address: &str, error: &ConnectError) -> String {
-    match error {
-        ConnectError::Unreachable(text) => format!("{address}: {text}"),
-        other => format!("{address}: {other}"),
-    }
+    Err(answered.unwrap_or_else(|| ConnectError::Unreachable(failures.join("; "))))
 }
 
 async fn open(
     settings: &AmqpSettings,
     role: &str,
     (host, port): (&str, u16),
+    tls: Option<&Tls>,
     deadline: Instant,
 ) -> Result<Link, ConnectError> {
     let address = address(host, port);
-    let arguments = arguments(settings, role, host, port);
+    let mut arguments = arguments(settings, role, host, port);
+    if let Some(tls) = tls {
+        arguments.tls_adaptor(tls.adaptor(host));
+    }
     let connection = match call(deadline, async move { Connection::open(&arguments).await }).await {
         Ok(connection) => connection,
-        Err(error) => return Err(why(error, &address).await),
+        Err(error) => return Err(why(error, host, &address, tls).await),
     };
     let (channel_events, connection_events, events) = events();
     let opened = connection.clone();
@@ -93,30 +101,40 @@ fn arguments(
     host: &str,
     port: u16,
 ) -> OpenConnectionArguments {
-    OpenConnectionArguments::new(
-        &bracketed(host),
-        port,
-        &settings.username,
-        settings.password.reveal(),
-    )
-    .virtual_host(&settings.virtual_host)
-    .connection_name(&format!("{} {role}", settings.connection_name))
-    .heartbeat(settings.heartbeat_seconds)
-    .finish()
+    let credentials = if settings.login_by_certificate {
+        SecurityCredentials::new_external()
+    } else {
+        SecurityCredentials::new_plain(&settings.username, settings.password.reveal())
+    };
+    OpenConnectionArguments::new(&bracketed(host), port, "", "")
+        .credentials(credentials)
+        .virtual_host(&settings.virtual_host)
+        .connection_name(&format!("{} {role}", settings.connection_name))
+        .heartbeat(settings.heartbeat_seconds)
+        .finish()
 }
 
 /// A wrong password looks to amqprs like a crash: the broker resets. What tells them apart is that somebody listens.
-async fn why(error: CallError, address: &str) -> ConnectError {
+/// Of TLS it says too little, so whoever listens is asked again.
+async fn why(error: CallError, host: &str, address: &str, tls: Option<&Tls>) -> ConnectError {
     const HINT: &str = "is the user name, password or virtual host right?";
+    const PLAIN_HINT: &str =
+        "is the user name, password or virtual host right? or is it a port for TLS?";
     match error {
         CallError::TimedOut | CallError::Broken => ConnectError::Unreachable(error.to_string()),
         CallError::Failed(Error::NetworkError(text)) => {
-            match timeout(POST_MORTEM, TcpStream::connect(address)).await {
-                Ok(Ok(_)) => {
-                    ConnectError::Rejected(format!("closed during the handshake ({text}); {HINT}"))
-                }
-                Ok(Err(_)) | Err(_) => ConnectError::Unreachable(text),
-            }
+            let Ok(Ok(stream)) = timeout(POST_MORTEM, TcpStream::connect(address)).await else {
+                return ConnectError::Unreachable(text);
+            };
+            let hint = match tls {
+                None => PLAIN_HINT,
+                Some(tls) => match timeout(POST_MORTEM, tls::examine(stream, host, tls)).await {
+                    Ok(Some(problem)) => return ConnectError::Untrusted(problem),
+                    Ok(None) => HINT,
+                    Err(_) => return ConnectError::Unreachable(text),
+                },
+            };
+            ConnectError::Rejected(format!("closed during the handshake ({text}); {hint}"))
         }
         CallError::Failed(error) => {
             ConnectError::Rejected(format!("{}; {HINT}", reply_text(&error.to_string())))

@@ -6,13 +6,14 @@
 //!
 //! ```no_run
 //! use postroad_transport::{Publisher, Subscriber, Transport};
-//! use postroad_transport_amqp::{AmqpSettings, AmqpTransport};
+//! use postroad_transport_amqp::{AmqpSettings, AmqpTransport, TlsSettings};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let transport = AmqpTransport::new(AmqpSettings {
-//!     hosts: vec![("rabbit-1".into(), 5672), ("rabbit-2".into(), 5672)],
+//!     hosts: vec![("rabbit-1".into(), 5671), ("rabbit-2".into(), 5671)],
 //!     username: "billing".into(),
 //!     password: "secret".into(),
+//!     tls: Some(TlsSettings::default()),
 //!     queue: "billing.inbox".into(),
 //!     bindings: vec!["billing.request.#".into(), "event.#".into()],
 //!     ..AmqpSettings::default()
@@ -36,6 +37,7 @@ mod publisher;
 mod subscriber;
 
 mod breaker;
+mod check;
 mod connect;
 mod events;
 mod headers;
@@ -46,9 +48,12 @@ mod probe;
 mod pump;
 mod refusals;
 mod rpc;
+mod tls;
 mod topology;
 mod tracker;
 mod writer;
+
+pub use postroad_tls::TlsSettings;
 
 pub use link::abandoned_connections;
 pub use publisher::AmqpPublisher;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use postroad_tls::{Names, TlsError, TlsSettings, is_loopback};
+
 /// AMQP's limit for names. amqprs panics beyond it.
 pub(crate) const MAX_SHORT_TEXT: usize = 255;
 
@@ -19,6 +21,12 @@ pub struct AmqpSettings {
     pub username: String,
     /// Their password.
     pub password: Password,
+    /// Instead of both: whom the client certificate of `tls` names (SASL EXTERNAL).
+    pub login_by_certificate: bool,
+    /// TLS, and whom to trust. Its files are read anew for each connection. `None` is plain text.
+    pub tls: Option<TlsSettings>,
+    /// Has to be set for plain text to hosts that are not this machine.
+    pub allow_plaintext: bool,
     /// The virtual host.
     pub virtual_host: String,
     /// The durable exchange that messages are published to.
@@ -91,6 +99,24 @@ pub enum SettingsError {
     /// Zero would mean no limit, and unbounded memory.
     #[error("{0} is zero")]
     Zero(&'static str),
+    /// See [`AmqpSettings::allow_plaintext`].
+    #[error(
+        "plain text to `{0}`, which is not this machine, shows everybody on the way password and messages: \
+         set `tls_enabled`, or `allow_plaintext` if that is wanted"
+    )]
+    Plaintext(String),
+    /// See [`AmqpSettings::login_by_certificate`].
+    #[error("a login by certificate needs TLS with `tls_cert_file` and `tls_key_file`")]
+    NoCertificate,
+    /// TLS cannot be spoken so.
+    #[error("{0}")]
+    Tls(String),
+}
+
+impl From<TlsError> for SettingsError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error.to_string())
+    }
 }
 
 impl AmqpSettings {
@@ -101,6 +127,7 @@ impl AmqpSettings {
         if !HEARTBEAT_SECONDS.contains(&self.heartbeat_seconds) {
             return Err(SettingsError::Heartbeat(self.heartbeat_seconds));
         }
+        self.check_tls()?;
         required("exchange", &self.exchange)?;
         required("exchange type", &self.exchange_type)?;
         required("queue", &self.queue)?;
@@ -116,6 +143,24 @@ impl AmqpSettings {
             .iter()
             .find(|(_, limit)| *limit == 0)
             .map_or(Ok(()), |(name, _)| Err(SettingsError::Zero(name)))
+    }
+
+    fn check_tls(&self) -> Result<(), SettingsError> {
+        match &self.tls {
+            Some(tls) => tls.check(Names::CONFIG)?,
+            None if self.allow_plaintext => {}
+            None => {
+                let far = self.hosts.iter().find(|(host, _)| !is_loopback(host));
+                if let Some((host, _)) = far {
+                    return Err(SettingsError::Plaintext(host.clone()));
+                }
+            }
+        }
+        let certificate = self.tls.as_ref().and_then(|tls| tls.cert_file.as_ref());
+        if self.login_by_certificate && certificate.is_none() {
+            return Err(SettingsError::NoCertificate);
+        }
+        Ok(())
     }
 }
 
@@ -138,6 +183,9 @@ impl Default for AmqpSettings {
             hosts: vec![("localhost".to_owned(), 5672)],
             username: "guest".to_owned(),
             password: "guest".into(),
+            login_by_certificate: false,
+            tls: None,
+            allow_plaintext: false,
             virtual_host: "/".to_owned(),
             exchange: "interservice".to_owned(),
             exchange_type: "topic".to_owned(),
@@ -220,6 +268,29 @@ mod tests {
             |settings| settings.dead_letter_exchange = Some("d".repeat(256)),
             &too_long("dead letter exchange"),
         );
+    }
+
+    #[test]
+    fn plain_text_to_another_machine_has_to_be_allowed() {
+        let far = || vec![("localhost".to_owned(), 5672), ("rabbit.example".to_owned(), 5672)];
+        let refused = Err(SettingsError::Plaintext("rabbit.example".to_owned()));
+        check(|settings| settings.hosts = far(), &refused);
+        check(|settings| (settings.hosts, settings.allow_plaintext) = (far(), true), &Ok(()));
+        let tls = Some(TlsSettings::default());
+        check(|settings| (settings.hosts, settings.tls) = (far(), tls), &Ok(()));
+    }
+
+    #[test]
+    fn a_login_by_certificate_needs_one() {
+        check(|settings| settings.login_by_certificate = true, &Err(SettingsError::NoCertificate));
+        let tls = Some(TlsSettings::default());
+        check(
+            |settings| (settings.tls, settings.login_by_certificate) = (tls, true),
+            &Err(SettingsError::NoCertificate),
+        );
+        let half = TlsSettings { cert_file: Some("c".into()), ..TlsSettings::default() };
+        let together = Err(SettingsError::from(half.check(Names::CONFIG).unwrap_err()));
+        check(|settings| settings.tls = Some(half), &together);
     }
 
     #[test]

@@ -11,9 +11,9 @@ use crate::link::Link;
 use crate::rpc::{CallError, call};
 use crate::settings::AmqpSettings;
 
-const ACCESS_REFUSED: u16 = 403;
-const NOT_FOUND: u16 = 404;
-const PRECONDITION_FAILED: u16 = 406;
+pub(crate) const ACCESS_REFUSED: u16 = 403;
+pub(crate) const NOT_FOUND: u16 = 404;
+pub(crate) const PRECONDITION_FAILED: u16 = 406;
 
 /// Makes and binds what is missing, or checks that it is there where nothing may be made. After `Err` the link is of
 /// no more use.
@@ -54,6 +54,29 @@ pub(crate) async fn step<T: Send + 'static>(
     deadline: Instant,
     request: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, ConnectError> {
+    ask(link, deadline, request).await.map_err(|refusal| match refusal {
+        Refusal::Closed { code, text } => {
+            ConnectError::Topology(format!("{what}: {text}{}", advice(code)))
+        }
+        Refusal::NoAnswer(error) => ConnectError::Unreachable(format!("{what}: {error}")),
+    })
+}
+
+/// Why a request was not granted. The link is of no more use.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The broker closed the channel over it, with one of AMQP's reply codes.
+    Closed { code: u16, text: String },
+    /// It did not say anything.
+    NoAnswer(String),
+}
+
+/// One request, with the broker's own reason where it is refused.
+pub(crate) async fn ask<T: Send + 'static>(
+    link: &mut Link,
+    deadline: Instant,
+    request: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Refusal> {
     let error = match call(deadline, request).await {
         Ok(answer) => return Ok(answer),
         Err(error) => error,
@@ -61,12 +84,12 @@ pub(crate) async fn step<T: Send + 'static>(
     // The broker's reason is told before the request fails.
     while let Ok(event) = link.events.try_recv() {
         if let Event::Closed { code, text } = event {
-            return Err(ConnectError::Topology(format!("{what}: {text}{}", advice(code))));
+            return Err(Refusal::Closed { code, text });
         }
     }
     match error {
         CallError::TimedOut | CallError::Failed(_) | CallError::Broken => {
-            Err(ConnectError::Unreachable(format!("{what}: {error}")))
+            Err(Refusal::NoAnswer(error.to_string()))
         }
     }
 }
@@ -84,14 +107,14 @@ fn advice(code: u16) -> &'static str {
     }
 }
 
-fn exchange(settings: &AmqpSettings) -> ExchangeDeclareArguments {
+pub(crate) fn exchange(settings: &AmqpSettings) -> ExchangeDeclareArguments {
     ExchangeDeclareArguments::new(&settings.exchange, &settings.exchange_type)
         .durable(true)
         .passive(!settings.declare_topology)
         .finish()
 }
 
-fn queue(settings: &AmqpSettings) -> QueueDeclareArguments {
+pub(crate) fn queue(settings: &AmqpSettings) -> QueueDeclareArguments {
     let mut arguments = FieldTable::new();
     arguments.insert(name("x-queue-type"), settings.queue_type.as_str().into());
     if let Some(exchange) = &settings.dead_letter_exchange {
@@ -103,6 +126,6 @@ fn queue(settings: &AmqpSettings) -> QueueDeclareArguments {
         .finish()
 }
 
-fn name(text: &str) -> amqprs::FieldName {
+pub(crate) fn name(text: &str) -> amqprs::FieldName {
     text.try_into().expect("the name is short")
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use amqprs::channel::{BasicConsumeArguments, BasicQosArguments, ConfirmSelectArguments};
-use postroad_transport::{ConnectError, Transport};
+use postroad_transport::{ConnectError, Finding, Transport, Wants};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::breaker::Breaker;
+use crate::check::check;
 use crate::connect::connect;
 use crate::link::Link;
 use crate::refusals::Patience;
@@ -37,6 +38,12 @@ impl AmqpTransport {
             patience: Arc::default(),
             set_up: Mutex::default(),
         })
+    }
+
+    /// Looks at the broker as a worker would find it, and says what is wrong, a line each. It makes nothing, takes no message
+    /// and publishes none, so that a worker that runs meanwhile is not disturbed. Ends within fifteen seconds.
+    pub async fn check(&self, wants: Wants) -> Vec<Finding> {
+        check(&self.settings, wants).await
     }
 
     /// A connection on which the topology is as it should be.

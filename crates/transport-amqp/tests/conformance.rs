@@ -33,3 +33,18 @@ mod classic {
         place
     }
 }
+
+mod tls {
+    use postroad_transport_amqp::QueueType;
+
+    use crate::support::Place;
+
+    async fn place() -> Place {
+        Place::by_tls(QueueType::Classic).await
+    }
+
+    postroad_transport::conformance! {
+        #[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
+        place
+    }
+}

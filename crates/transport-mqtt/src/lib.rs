@@ -7,13 +7,14 @@
 //!
 //! ```no_run
 //! use postroad_transport::{Publisher, Subscriber, Transport};
-//! use postroad_transport_mqtt::{MqttSettings, MqttTransport};
+//! use postroad_transport_mqtt::{MqttSettings, MqttTransport, TlsSettings};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let transport = MqttTransport::new(MqttSettings {
-//!     hosts: vec![("mqtt-1".into(), 1883), ("mqtt-2".into(), 1883)],
+//!     hosts: vec![("mqtt-1".into(), 8883), ("mqtt-2".into(), 8883)],
 //!     username: Some("billing".into()),
 //!     password: Some("secret".into()),
+//!     tls: Some(TlsSettings::default()),
 //!     client_id: "billing".into(),
 //!     inbound_topics: vec!["edgex/events/#".into()],
 //!     spool_dir: "/var/lib/billing/spool".into(),
@@ -27,6 +28,8 @@
 //! # }
 //! ```
 //!
+//! TLS is spoken by rustls and not by paho, which talks to a socket of this process; no OpenSSL is linked.
+//!
 //! Paho logs the options of a connection, and the password among them, at the level `debug`: do not let the target
 //! `paho_mqtt` log more than `info`.
 
@@ -39,14 +42,21 @@ mod writer;
 
 mod inlet;
 mod link;
+#[doc(hidden)]
+pub mod measure;
 mod reader;
 mod spool;
 mod subscribe;
 mod subscriber;
 
+mod check;
 mod client;
 mod connect;
+mod door;
 mod relay;
+mod wire;
+
+pub use postroad_tls::TlsSettings;
 
 pub use publisher::MqttPublisher;
 pub use settings::{MqttSettings, Password, SettingsError, SpoolSync};

@@ -5,6 +5,7 @@
 //! open; that the broker is gone, paho learns by reading. Names are looked up, and timeouts kept, on our side.
 //!
 //! It is also where the broker is held back: a callback of paho that waited would hold up every client in the process.
+//! And it is where TLS is spoken: paho knows nothing of it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -17,10 +18,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::client::Gone;
+use crate::door::Admitted;
 use crate::spool::Spool;
+use crate::wire::{Wire, WireReader, WireWriter};
 
-/// For a broker that takes nothing.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a broker to end its side after paho has ended ours.
 const LINGER: Duration = Duration::from_secs(2);
 const BUFFER_BYTES: usize = 64 << 10;
@@ -42,6 +43,8 @@ pub(crate) struct Gate {
     /// Neither way.
     cut: AtomicBool,
     broker: OnceLock<TcpStream>,
+    /// What TLS had to say when the connection ended.
+    problem: OnceLock<String>,
 }
 
 impl Gate {
@@ -64,6 +67,11 @@ impl Gate {
         self.cut.load(Ordering::SeqCst)
     }
 
+    /// Why the broker ended the connection, where it said so by TLS.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.get().cloned()
+    }
+
     fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         if let Some(spool) = &self.spool {
@@ -81,33 +89,30 @@ impl Gate {
 }
 
 impl Relay {
-    /// `local` is the accepted end of paho's connection.
-    pub(crate) fn start(local: TcpStream, broker: TcpStream, gate: Arc<Gate>) -> io::Result<Self> {
-        for stream in [&local, &broker] {
-            stream.set_nonblocking(false)?;
-            stream.set_nodelay(true)?;
-        }
-        broker.set_write_timeout(Some(WRITE_TIMEOUT))?;
-        let clone = broker.try_clone()?;
+    pub(crate) fn start(paho: Admitted, broker: Wire, gate: Arc<Gate>) -> io::Result<Self> {
+        let Admitted { local, connect } = paho;
+        local.set_nonblocking(false)?;
+        local.set_nodelay(true)?;
+        let socket = broker.socket()?;
+        let clone = socket.try_clone()?;
         gate.broker.get_or_init(|| clone);
         let (closing, closed) = watch::channel(());
         let (ending, ended) = mpsc::channel::<()>();
-        let (from, to, open) = (broker.try_clone()?, local.try_clone()?, Arc::clone(&gate));
+        let (from, to) = broker.split()?;
+        let (paho, open) = (local.try_clone()?, Arc::clone(&gate));
         spawn("mqtt-relay-in", move || {
             // Dropped at the end, which is what the other thread waits for.
             let _ending = ending;
-            inward(&from, &to, &open);
+            inward(from, &paho, &open);
         })?;
-        let (from, open) = (local.try_clone()?, Arc::clone(&gate));
+        let (paho, open) = (local.try_clone()?, Arc::clone(&gate));
         spawn("mqtt-relay-out", move || {
             // Dropped at the end, which is what `closed` waits for.
             let _closing = closing;
-            outward(&from, &broker);
+            outward(&paho, &connect, to, &socket);
             open.end();
-            // What paho wrote last arrives only if the broker reads it before we close.
-            broker.shutdown(Shutdown::Write).ok();
             ended.recv_timeout(LINGER).ok();
-            broker.shutdown(Shutdown::Both).ok();
+            socket.shutdown(Shutdown::Both).ok();
         })?;
         Ok(Self { local, gate, closed })
     }
@@ -131,25 +136,42 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Until the broker ends the connection. What cannot be passed on is dropped.
-fn inward(mut broker: &TcpStream, mut local: &TcpStream, gate: &Gate) {
+fn inward(mut broker: WireReader, mut local: &TcpStream, gate: &Gate) {
     let mut buffer = vec![0; BUFFER_BYTES];
-    while let Ok(count @ 1..) = broker.read(&mut buffer) {
-        if gate.pass() {
-            local.write_all(&buffer[..count]).ok();
+    loop {
+        match broker.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                if gate.pass() {
+                    local.write_all(&buffer[..count]).ok();
+                }
+            }
+            Err(error) => {
+                if let Some(problem) = broker.problem(&error) {
+                    gate.problem.get_or_init(|| problem);
+                }
+                break;
+            }
         }
     }
     local.shutdown(Shutdown::Write).ok();
 }
 
-/// Until paho ends the connection. When the broker has ended it, this goes on reading.
-fn outward(mut local: &TcpStream, mut broker: &TcpStream) {
+/// Until paho ends the connection; then the broker is told, so that what paho wrote last arrives: only if the broker reads
+/// it before we close. When the broker has ended it, this goes on reading.
+fn outward(mut local: &TcpStream, connect: &[u8], mut broker: WireWriter, socket: &TcpStream) {
+    let mut pass = |bytes: &[u8]| {
+        if broker.write_all(bytes).is_err() {
+            // Paho learns of it by what `inward` does then.
+            socket.shutdown(Shutdown::Both).ok();
+        }
+    };
+    pass(connect);
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Ok(count @ 1..) = local.read(&mut buffer) {
-        if broker.write_all(&buffer[..count]).is_err() {
-            // Paho learns of it by what `inward` does then.
-            broker.shutdown(Shutdown::Both).ok();
-        }
+        pass(&buffer[..count]);
     }
+    broker.finish();
 }
 
 #[cfg(test)]
@@ -172,10 +194,13 @@ mod tests {
     fn relayed() -> (TcpStream, TcpStream, Relay) {
         let (paho, local) = pair();
         let (ours, broker) = pair();
-        (paho, broker, Relay::start(local, ours, Arc::default()).unwrap())
+        let admitted = Admitted { local, connect: b"hello".to_vec() };
+        let relay = Relay::start(admitted, Wire::plain(ours).unwrap(), Arc::default()).unwrap();
+        assert_eq!(read(&broker, 5), b"hello");
+        (paho, broker, relay)
     }
 
-    fn read(mut stream: &TcpStream, count: usize) -> Vec<u8> {
+    fn read(mut stream: impl Read, count: usize) -> Vec<u8> {
         let mut buffer = vec![0; count];
         stream.read_exact(&mut buffer).unwrap();
         buffer

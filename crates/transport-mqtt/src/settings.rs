@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postroad_tls::{Names, TlsError, TlsSettings, is_loopback};
 use uuid::Uuid;
 
 use crate::topic;
@@ -13,6 +14,7 @@ pub(crate) const MAX_TEXT: usize = 65_535;
 
 /// Everything about an MQTT broker, what is subscribed to and where messages are kept until they are stored.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are settings")]
 pub struct MqttSettings {
     /// Host names or addresses with their ports, tried in turn.
     pub hosts: Vec<(String, u16)>,
@@ -20,6 +22,10 @@ pub struct MqttSettings {
     pub username: Option<String>,
     /// Their password.
     pub password: Option<Password>,
+    /// TLS, and whom to trust. Its files are read anew for each connection. `None` is plain text.
+    pub tls: Option<TlsSettings>,
+    /// Has to be set for plain text to hosts that are not this machine.
+    pub allow_plaintext: bool,
     /// Names the session at the broker: nobody else may use it at the same time, and it must stay the same for messages
     /// to be kept while nobody is connected. Publishers connect as `<client_id>-out-<random>`, since any number of workers may publish.
     pub client_id: String,
@@ -29,6 +35,8 @@ pub struct MqttSettings {
     pub keep_alive_seconds: u16,
     /// Whether the broker forgets the subscriptions, and what waits for them, when the connection ends.
     pub clean_session: bool,
+    /// Has to be set for a `clean_session`, which loses what comes while nobody is connected.
+    pub allow_clean_session: bool,
     /// Quality of service of what is published and subscribed to: 0, 1 or 2.
     pub qos: u8,
     /// Has to be set for a `qos` of 0, which nothing confirms: a message counts as published when it was written to
@@ -98,6 +106,21 @@ pub enum SettingsError {
         "with a QoS of 0 nothing is ever confirmed; set `allow_unacknowledged` if that is wanted"
     )]
     Unacknowledged,
+    /// What comes between two connections is lost then.
+    #[error(
+        "with `clean_session` whatever comes while the worker is away is lost; \
+         set `allow_clean_session` if that is wanted"
+    )]
+    CleanSession,
+    /// See [`MqttSettings::allow_plaintext`].
+    #[error(
+        "plain text to `{0}`, which is not this machine, shows everybody on the way password and messages: \
+         set `tls_enabled`, or `allow_plaintext` if that is wanted"
+    )]
+    Plaintext(String),
+    /// TLS cannot be spoken so.
+    #[error("{0}")]
+    Tls(String),
     /// MQTT 3.1.1 has no password without a user name.
     #[error("a password is given without a user name")]
     PasswordAlone,
@@ -112,6 +135,12 @@ pub enum SettingsError {
     /// See [`MqttSettings::shared_group`].
     #[error("`{0}` cannot be a shared group: it is empty or has one of `/`, `+`, `#`, NUL")]
     SharedGroup(String),
+}
+
+impl From<TlsError> for SettingsError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error.to_string())
+    }
 }
 
 impl MqttSettings {
@@ -130,12 +159,27 @@ impl MqttSettings {
             0..=2 => {}
             other => return Err(SettingsError::Qos(other)),
         }
+        if self.clean_session && !self.allow_clean_session {
+            return Err(SettingsError::CleanSession);
+        }
+        self.check_tls()?;
         self.check_texts()?;
         self.check_limits()?;
         self.inbound_topics.iter().try_for_each(|filter| {
             topic::check_filter(filter)
                 .map_err(|why| SettingsError::Filter { filter: filter.clone(), why })
         })
+    }
+
+    fn check_tls(&self) -> Result<(), SettingsError> {
+        match &self.tls {
+            Some(tls) => Ok(tls.check(Names::CONFIG)?),
+            None if self.allow_plaintext => Ok(()),
+            None => match self.hosts.iter().find(|(host, _)| !is_loopback(host)) {
+                Some((host, _)) => Err(SettingsError::Plaintext(host.clone())),
+                None => Ok(()),
+            },
+        }
     }
 
     fn check_texts(&self) -> Result<(), SettingsError> {
@@ -170,8 +214,13 @@ impl MqttSettings {
 
     /// Another one each time: the broker remembers nothing of a publisher, and two with one id would end each other.
     pub(crate) fn publisher_id(&self) -> String {
+        self.passing_id("out")
+    }
+
+    /// A client id that is used once.
+    pub(crate) fn passing_id(&self, role: &str) -> String {
         let random = Uuid::new_v4().simple().to_string();
-        format!("{}-out-{}", self.client_id, &random[..8])
+        format!("{}-{role}-{}", self.client_id, &random[..8])
     }
 
     pub(crate) fn is_v5(&self) -> bool {
@@ -201,10 +250,13 @@ impl Default for MqttSettings {
             hosts: vec![("localhost".to_owned(), 1883)],
             username: None,
             password: None,
+            tls: None,
+            allow_plaintext: false,
             client_id: "postroad".to_owned(),
             protocol_version: 5,
             keep_alive_seconds: 30,
             clean_session: false,
+            allow_clean_session: false,
             qos: 1,
             allow_unacknowledged: false,
             inbound_topics: Vec::new(),
@@ -292,6 +344,25 @@ mod tests {
     fn qos_0_has_to_be_asked_for_twice() {
         check(|settings| settings.qos = 0, &Err(SettingsError::Unacknowledged));
         check(|settings| (settings.qos, settings.allow_unacknowledged) = (0, true), &Ok(()));
+    }
+
+    #[test]
+    fn a_clean_session_has_to_be_asked_for_twice() {
+        check(|settings| settings.clean_session = true, &Err(SettingsError::CleanSession));
+        check(
+            |settings| (settings.clean_session, settings.allow_clean_session) = (true, true),
+            &Ok(()),
+        );
+    }
+
+    #[test]
+    fn plain_text_to_another_machine_has_to_be_allowed() {
+        let far = || vec![("[::1]".to_owned(), 1883), ("mqtt.example".to_owned(), 1883)];
+        let refused = Err(SettingsError::Plaintext("mqtt.example".to_owned()));
+        check(|settings| settings.hosts = far(), &refused);
+        check(|settings| (settings.hosts, settings.allow_plaintext) = (far(), true), &Ok(()));
+        let tls = Some(TlsSettings::default());
+        check(|settings| (settings.hosts, settings.tls) = (far(), tls), &Ok(()));
     }
 
     #[test]

@@ -21,41 +21,49 @@ pub(crate) async fn subscribe(
     if filters.is_empty() {
         return Err(ConnectError::Topology("there is no topic to subscribe to".to_owned()));
     }
-    let (wanted, v5) = (i32::from(settings.qos), settings.is_v5());
     for filter in filters {
-        let name = filter.clone();
-        let request = move |client: &paho_mqtt::AsyncClient| {
-            if v5 {
-                // Kept messages come with the first subscription of a session, and not at every reconnect.
-                let options =
-                    SubscribeOptions::with_retain_handling(RetainHandling::SendRetainedOnNew);
-                client.subscribe_with_options(name, wanted, options, None)
-            } else {
-                client.subscribe(name, wanted)
-            }
-        };
-        match client.ask(deadline, request).await {
-            Ok(answer) => {
-                let granted = answer.subscribe_response().unwrap_or(REFUSED);
-                if granted < wanted || granted >= REFUSED {
-                    return Err(ConnectError::Topology(not_granted(&filter, granted, wanted)));
-                }
-            }
-            Err(Error::ReasonCode(code, _)) => {
-                return Err(ConnectError::Topology(format!("`{filter}` was refused: {code}")));
-            }
-            Err(Error::Failure) => {
-                return Err(ConnectError::Topology(not_granted(&filter, REFUSED, wanted)));
-            }
-            Err(Error::Timeout) => {
-                return Err(ConnectError::Unreachable(format!(
-                    "`{filter}` was not granted in time"
-                )));
-            }
-            Err(error) => return Err(ConnectError::Unreachable(format!("`{filter}`: {error}"))),
-        }
+        // Kept messages come with the first subscription of a session, and not at every reconnect.
+        let retained = RetainHandling::SendRetainedOnNew;
+        granted(client, settings, &filter, retained, deadline).await?;
     }
     Ok(())
+}
+
+/// Subscribes to one filter. `Ok`: it was granted at the settings' quality of service, or a better one.
+pub(crate) async fn granted(
+    client: &Client,
+    settings: &MqttSettings,
+    filter: &str,
+    retained: RetainHandling,
+    deadline: Instant,
+) -> Result<(), ConnectError> {
+    let (wanted, v5) = (i32::from(settings.qos), settings.is_v5());
+    let name = filter.to_owned();
+    let request = move |client: &paho_mqtt::AsyncClient| {
+        if v5 {
+            let options = SubscribeOptions::with_retain_handling(retained);
+            client.subscribe_with_options(name, wanted, options, None)
+        } else {
+            client.subscribe(name, wanted)
+        }
+    };
+    match client.ask(deadline, request).await {
+        Ok(answer) => {
+            let granted = answer.subscribe_response().unwrap_or(REFUSED);
+            if granted < wanted || granted >= REFUSED {
+                return Err(ConnectError::Topology(not_granted(filter, granted, wanted)));
+            }
+            Ok(())
+        }
+        Err(Error::ReasonCode(code, _)) => {
+            Err(ConnectError::Topology(format!("`{filter}` was refused: {code}")))
+        }
+        Err(Error::Failure) => Err(ConnectError::Topology(not_granted(filter, REFUSED, wanted))),
+        Err(Error::Timeout) => {
+            Err(ConnectError::Unreachable(format!("`{filter}` was not granted in time")))
+        }
+        Err(error) => Err(ConnectError::Unreachable(format!("`{filter}`: {error}"))),
+    }
 }
 
 /// Takes back every subscription of the settings. After `Err` some of them may be left.

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use postroad_transport::{ConnectError, Kept, Transport};
+use postroad_transport::{ConnectError, Finding, Kept, Transport, Wants};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::check::check;
 use crate::client::{Gone, wait_for_end};
 use crate::connect::{Role, connect};
 use crate::link::Link;
@@ -48,6 +49,13 @@ impl MqttTransport {
             inbound: Mutex::default(),
             possible_gaps: AtomicU64::new(0),
         })
+    }
+
+    /// Looks at broker and spool as a worker would find them, and says what is wrong, a line each. It connects under a name of
+    /// its own with a session that ends at once, so that a worker that runs meanwhile is not disturbed, and makes
+    /// nothing that stays. Ends within fifteen seconds.
+    pub async fn check(&self, wants: Wants) -> Vec<Finding> {
+        check(&self.settings, wants).await
     }
 
     /// What waits in the spool; `None` before the first subscriber has opened it.

@@ -30,6 +30,19 @@ mod v5 {
     }
 }
 
+mod tls {
+    use crate::support::Place;
+
+    async fn place() -> Place {
+        Place::by_tls().await
+    }
+
+    postroad_transport::pubsub_conformance! {
+        #[ignore = "needs Mosquitto: run `cargo xtask itest`"]
+        place
+    }
+}
+
 /// RabbitMQ 3.10 speaks no newer MQTT, and no QoS above 1.
 mod rabbitmq {
     use crate::support::Place;

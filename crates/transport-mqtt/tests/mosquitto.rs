@@ -255,7 +255,7 @@ async fn the_flags_of_a_message_are_known() {
     for (protocol_version, clean) in [(4, true), (5, true)] {
         let place = Place::unvisited(broker_address(), |settings| {
             settings.protocol_version = protocol_version;
-            settings.clean_session = clean;
+            (settings.clean_session, settings.allow_clean_session) = (clean, clean);
             settings.qos = 2;
         })
         .await;
@@ -316,7 +316,7 @@ async fn a_delivery_that_comes_again_from_the_spool_has_the_same_arrival_id() {
 async fn the_members_of_a_shared_group_get_each_message_once() {
     let place = Place::unvisited(broker_address(), |settings| {
         settings.shared_group = Some("team".into());
-        settings.clean_session = true;
+        (settings.clean_session, settings.allow_clean_session) = (true, true);
     })
     .await;
     let other = place.changed(|settings| settings.client_id += "-2");

@@ -45,6 +45,9 @@ pub enum ConnectError {
     /// The broker answered and closed, as it does for a wrong password or an unknown virtual host.
     #[error("the broker turned the connection away: {0}")]
     Rejected(String),
+    /// TLS was not agreed on: one side does not trust the other's certificate, or a file that TLS needs is of no use.
+    #[error("no trusted connection to the broker: {0}")]
+    Untrusted(String),
     /// Connected, but exchange, queue, binding or subscription could not be set up as the settings say.
     #[error("cannot set up the topology: {0}")]
     Topology(String),

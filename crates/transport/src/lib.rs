@@ -42,6 +42,7 @@
 //! With the feature `testing`, the module `testing` holds the suite of promises that every transport passes.
 
 mod error;
+mod finding;
 mod message;
 mod traits;
 
@@ -49,5 +50,6 @@ mod traits;
 pub mod testing;
 
 pub use error::{ConnectError, Disconnected, PublishError};
+pub use finding::{Finding, Level, Wants};
 pub use message::{Delivery, Incoming, MqttFlags, Outgoing};
 pub use traits::{Kept, Publisher, Subscriber, Transport};

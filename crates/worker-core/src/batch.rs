@@ -6,7 +6,11 @@ use postroad_transport::{Outgoing, PublishError};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
+use crate::quiet::Quiet;
 use crate::{Codec, OutboxRow, Outcome, Settings, Settlement};
+
+const INVALID: &str = "row can never be sent";
+const FAILED: &str = "publish refused for the last time";
 
 /// The rows of one claim on their way.
 pub(crate) struct Batch<'w> {
@@ -14,6 +18,7 @@ pub(crate) struct Batch<'w> {
     pub(crate) underway: BTreeMap<i64, u32>,
     pub(crate) settled: Outcomes<'w>,
     confirms: bool,
+    quiet: &'w Quiet,
 }
 
 /// What is to be written, with the places in the window that this frees.
@@ -50,9 +55,10 @@ impl<'w> Batch<'w> {
         codec: &impl Codec,
         settings: &Settings,
         confirms: bool,
+        quiet: &'w Quiet,
     ) -> (Self, Vec<(i64, Outgoing)>) {
         let (underway, settled) = (BTreeMap::new(), Outcomes::default());
-        let mut batch = Self { underway, settled, confirms };
+        let mut batch = Self { underway, settled, confirms, quiet };
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
             match codec.encode(&row, settings) {
@@ -78,7 +84,9 @@ impl<'w> Batch<'w> {
     }
 
     fn invalid(&mut self, seq: i64, problem: String) {
-        tracing::warn!(seq, error = %problem, "row can never be sent");
+        if let Some(more) = self.quiet.tell(INVALID, Instant::now()) {
+            tracing::warn!(seq, error = %problem, more, "{INVALID}");
+        }
         self.settled.push(seq, Outcome::Invalid(problem));
     }
 
@@ -103,7 +111,9 @@ impl<'w> Batch<'w> {
                 Outcome::Retry { delay, error: error.to_string() }
             }
             Err(error) if error.is_refusal() => {
-                tracing::warn!(seq, attempts = retries + 1, %error, "publish refused for the last time");
+                if let Some(more) = self.quiet.tell(FAILED, Instant::now()) {
+                    tracing::warn!(seq, attempts = retries + 1, %error, more, "{FAILED}");
+                }
                 Outcome::Failed(error.to_string())
             }
             Err(error) if error.is_transient() => Outcome::Released(Some(error.to_string())),

@@ -112,22 +112,20 @@ async fn others_are_there<S: InboxStore + WorkerRegistry, C: Codec>(
     if timeout_at(until, context.state.stop_is_known.cancelled()).await.is_err() {
         return false;
     }
+    let mut first_sign = None;
     let mut ask = interval(ASK_FOR_OTHERS);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = None;
     loop {
         tokio::select! {
             biased;
             () = sleep_until(until) => return false,
             _ = ask.tick() => {
-                let Some(others) = context.ask("inbound", context.store.others(&context.worker_id)).await else {
-                    continue;
-                };
-                if others.count == 0 {
-                    return false;
-                }
-                if others.newest > *before.get_or_insert(others.newest) {
-                    return true;
+                let sign = context.store.last_sign_of_others(&context.worker_id);
+                match (context.ask("inbound", sign).await, &first_sign) {
+                    (Some(None), _) => return false,
+                    (Some(sign), None) => first_sign = sign,
+                    (Some(sign), first_sign) if sign != *first_sign => return true,
+                    (Some(_) | None, _) => {}
                 }
             }
             first = subscriber.next() => {

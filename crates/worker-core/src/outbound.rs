@@ -65,6 +65,8 @@ where
     tokio::join!(lanes, link::keep(&context, &*transport, sender, &done));
 }
 
+const LEASE_LOST: &str = "rows were no longer ours when they were settled";
+
 const NEVER_CLOSED: &str = "the window is never closed";
 
 struct Relay<S, C, P> {
@@ -172,8 +174,9 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let ordered = rows.iter().any(|row| row.ordering_key.is_some());
         let count = rows.len();
         let lease = Lease::new(settings, claimed_at);
+        let quiet = &context.state.quiet;
         let (mut batch, messages) =
-            Batch::prepare(rows, &*context.codec, settings, publisher.confirms());
+            Batch::prepare(rows, &*context.codec, settings, publisher.confirms(), quiet);
         let mut publishing: FuturesUnordered<_> = messages
             .into_iter()
             .map(|(seq, message)| self.publish(publisher, &lease, seq, message))
@@ -312,7 +315,9 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         if held < settled.len() {
             let rows = settled.len() - held;
             totals.lease_lost.add(rows);
-            tracing::warn!(rows, "rows were no longer ours when they were settled");
+            if let Some(more) = self.context.state.quiet.tell(LEASE_LOST, Instant::now()) {
+                tracing::warn!(rows, more, "{LEASE_LOST}");
+            }
         }
         if ordered {
             self.wake.notify_one();

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::outage::Outage;
+use crate::quiet::Quiet;
 use crate::{Counts, WorkerStatus};
 
 /// One way through the broker.
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) totals: Totals,
     pub(crate) database: Outage,
     pub(crate) broker: Outage,
+    pub(crate) quiet: Quiet,
     /// Wakes the heartbeat when the status changes.
     pub(crate) changed: Notify,
     /// The database knows that this worker is stopping.
@@ -52,6 +54,7 @@ impl State {
             totals: Totals::default(),
             database: Outage::of("database"),
             broker: Outage::of("broker"),
+            quiet: Quiet::default(),
             changed: Notify::new(),
             stop_is_known: CancellationToken::new(),
             sides: Mutex::new(Sides {

@@ -298,21 +298,15 @@ pub trait WorkerRegistry: Send + Sync + 'static {
         heartbeat: &Heartbeat,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Which other workers of this config take messages in: those that said so in a heartbeat and are not stale. By default
-    /// there are none.
+    /// When the other workers of this config that take messages in were heard of last, in the database's words; `None` where
+    /// there is no such worker, as there never is by default.
     ///
-    /// Asked once the heartbeat of this worker says that it is stopping. Whoever says after that that it is running knows
-    /// that this one is not; so of several that stop at once, the last one finds no other.
-    fn others(&self, _worker_id: &str) -> impl Future<Output = Result<Others, StoreError>> + Send {
-        async { Ok(Others::default()) }
+    /// Asked once the heartbeat of this worker says that it is stopping. Only where the answer changes is somebody there for
+    /// sure; so of several that stop at once, the last one never hears of another.
+    fn last_sign_of_others(
+        &self,
+        _worker_id: &str,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send {
+        async { Ok(None) }
     }
-}
-
-/// The other workers that take messages in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Others {
-    /// How many there are, as far as their last heartbeats tell.
-    pub count: u64,
-    /// When the last of these heartbeats was, in microseconds of the database's clock; 0 where there is none.
-    pub newest: i64,
 }

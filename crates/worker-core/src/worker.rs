@@ -1,18 +1,18 @@
-//! A whole worker: both sides, heartbeats and a clean stop.
+//! A whole worker: both sides, cleaning up, heartbeats and a clean stop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use postroad_transport::{Kept, Transport};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::state::State;
 use crate::{
-    Codec, Counts, Heartbeat, InboxStore, OutboxStore, Settings, WorkerIdentity, WorkerRegistry,
-    WorkerStatus, inbound, outbound,
+    Codec, Counts, Heartbeat, InboxStore, Maintenance, OutboxStore, Settings, WorkerIdentity,
+    WorkerRegistry, WorkerStatus, inbound, maintenance, outbound,
 };
 
 /// The last heartbeat does not hold up the end longer than this.
@@ -21,7 +21,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Everything a worker is made of.
 #[derive(Debug)]
 pub struct Worker<S, T, C> {
-    /// Outbox, inbox and list of workers.
+    /// Outbox, inbox, list of workers and what to clean.
     pub store: Arc<S>,
     /// The broker.
     pub transport: Arc<T>,
@@ -35,7 +35,7 @@ pub struct Worker<S, T, C> {
 
 impl<S, T, C> Worker<S, T, C>
 where
-    S: OutboxStore + InboxStore + WorkerRegistry,
+    S: OutboxStore + InboxStore + WorkerRegistry + Maintenance,
     T: Transport,
     C: Codec,
 {
@@ -63,6 +63,7 @@ where
         if context.settings.inbound {
             sides.spawn(inbound::run(Arc::clone(&context), Arc::clone(&transport)));
         }
+        sides.spawn(maintenance::run(Arc::clone(&context)));
         let work = async {
             while let Some(side) = sides.join_next().await {
                 side.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
@@ -79,6 +80,7 @@ where
         if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
             tracing::warn!("could not tell the database that this worker stopped");
         }
+        tell_of(context.state.quiet.rest(Instant::now()));
         tracing::info!(config_key, "worker stopped");
         context.state.totals.snapshot()
     }
@@ -107,11 +109,19 @@ async fn heartbeats<S: WorkerRegistry, C>(
         if told.is_some() && beat.status == WorkerStatus::Stopping {
             context.state.stop_is_known.cancel();
         }
+        tell_of(context.state.quiet.due(Instant::now()));
         tokio::select! {
             biased;
             () = context.state.changed.notified() => {}
             () = sleep(context.settings.heartbeat_interval) => {}
         }
+    }
+}
+
+/// What was held back so that the log is not flooded.
+fn tell_of(held_back: Vec<(&'static str, u64)>) {
+    for (kind, more) in held_back {
+        tracing::warn!(more, "{kind}");
     }
 }
 

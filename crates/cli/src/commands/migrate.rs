@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use comfy_table::Cell;
 use postroad_migration as migration;
 use postroad_migration::SchemaState;
+use postroad_store::health;
 use serde::Serialize;
 
 use crate::args::{Migrate, MigrateAction};
@@ -35,6 +36,7 @@ pub(crate) async fn run(args: Migrate, url: &str, output: &Output) -> Result<Exi
     }
     match action {
         MigrateAction::Up => {
+            health::require(&database).await?;
             let missing: Vec<_> = steps().await?.into_iter().filter(|step| !step.applied).collect();
             migration::up(db).await.context("cannot migrate up, nothing was changed")?;
             for step in &missing {

@@ -2,12 +2,14 @@
 
 mod config;
 pub(crate) mod database;
+mod doctor;
 mod edgex;
 mod envelope;
 mod inbox;
 mod input;
 mod migrate;
 mod outbox;
+mod prune;
 mod quarantine;
 mod status;
 mod topic;
@@ -31,7 +33,9 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Migrate(args) => migrate::run(args, database, output).await,
         Command::Config(command) => config::run(command, database, output).await,
         Command::Worker(args) => worker::run(&args, database).await,
+        Command::Doctor(args) => doctor::run(&args, database, output).await,
         Command::Status(args) => status::run(&args, database, output).await,
+        Command::Prune(args) => prune::run(&args, database, output).await,
         Command::Outbox(command) => outbox::run(command, database, output).await,
         Command::Inbox(command) => inbox::run(command, database, output).await,
         Command::Quarantine(command) => quarantine::run(command, database, output).await,

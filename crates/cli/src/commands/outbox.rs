@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use comfy_table::Cell;
 use postroad_envelope::{Limits, MessageType, OutboxColumns, ResponseStatus, normalise_outbound};
-use postroad_store::query::outbox::{self, Filter, OutboxRecord, Retry};
+use postroad_store::query::outbox::{self, Filter, OutboxRecord, Retry, Skipped};
 use postroad_store::{Database, NewMessage, config, enqueue};
 use serde_json::{Map, Value};
 
@@ -33,6 +33,7 @@ pub(crate) async fn run(command: Outbox, url: &str, output: &Output) -> Result<E
             }
             output.line(format_args!("{rows} to be sent again"))?;
         }
+        Outbox::Skip { id } => skip(&database, &id, output).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -99,6 +100,17 @@ fn message(args: Send, payload: String) -> Result<NewMessage> {
         payload,
         ..NewMessage::bare(args.topic, Value::Null)
     })
+}
+
+async fn skip(database: &Database, id: &str, output: &Output) -> Result<()> {
+    match outbox::skip(database, id).await.context("cannot change the row")? {
+        Skipped::Done => output.line(format_args!("{id}: skipped")),
+        Skipped::Unknown => bail!("no outbox row `{id}`: `postroad outbox list` shows the newest"),
+        Skipped::Ended(status) => bail!("`{id}` is {status} and holds nothing back"),
+        Skipped::Held(until) => {
+            bail!("`{id}` is held by a worker until {until} and may be on the wire: try again then")
+        }
+    }
 }
 
 async fn list(database: &Database, args: ListOutbox, output: &Output) -> Result<()> {

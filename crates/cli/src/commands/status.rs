@@ -93,6 +93,13 @@ fn print(status: &status::Status, output: &Output) -> Result<()> {
         output.line("")?;
         output.table(&header, workers, "")?;
     }
+    let runs: Vec<_> = status.configs.iter().filter_map(maintenance_cells).collect();
+    if !runs.is_empty() {
+        let header =
+            ["config", "cleaned up", "result", "deleted", "rows left", "next run", "overdue"];
+        output.line("")?;
+        output.table(&header, runs, "")?;
+    }
     for config in &status.configs {
         if let Some(error) = &config.last_error {
             output.line(format_args!("\n{}: {error}", config.config_key))?;
@@ -122,6 +129,23 @@ fn config_cells(config: &ConfigStatus) -> Vec<Cell> {
         Cell::new(inbound.error),
         Cell::new(config.quarantined),
     ]
+}
+
+/// `None` where nothing was ever cleaned, and nothing is due.
+fn maintenance_cells(config: &ConfigStatus) -> Option<Vec<Cell>> {
+    let run = &config.maintenance;
+    if run.last_started_at.is_none() && run.rows_left == 0 {
+        return None;
+    }
+    Some(vec![
+        Cell::new(&config.config_key),
+        optional(run.last_finished_at.as_ref()),
+        optional(run.last_result.as_ref().map(|result| short(result, 60))),
+        Cell::new(run.deleted.total()),
+        Cell::new(run.rows_left),
+        optional(run.next_run_at.as_ref()),
+        if run.overdue { state("overdue") } else { Cell::new("no") },
+    ])
 }
 
 fn worker_cells(key: &str, worker: &WorkerEntry) -> Vec<Cell> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use postroad_migration::SchemaState;
 use postroad_store::config::{Config, load};
+use postroad_store::health::{self, Unfit};
 use postroad_store::{Database, SqlStore};
 use postroad_transport::Transport;
 use postroad_transport_memory::Broker;
@@ -50,18 +51,19 @@ impl Runner<'_> {
     async fn next_config(&self) -> Result<Option<Config>> {
         let mut said = None;
         while !self.stop.is_cancelled() {
-            let obstacle = match self.look().await? {
+            let (obstacle, error) = match self.look().await? {
                 Ok(config) if config.runtime.is_active => return Ok(Some(config)),
-                Ok(_) => "config is not active, waiting for `postroad config activate`",
+                Ok(_) => ("config is not active, waiting for `postroad config activate`", None),
                 Err(StoreError::Unavailable(error)) => {
-                    tracing::debug!(%error, "database not available");
-                    "database not available, trying again until it is"
+                    ("database not available, trying again until it is", Some(error.to_string()))
                 }
                 Err(error) => return Err(error.into()),
             };
-            if said != Some(obstacle) {
-                tracing::warn!(config_key = %self.args.config_key, "{obstacle}");
-                said = Some(obstacle);
+            let news = Some((obstacle, error));
+            if said != news {
+                let error = news.as_ref().and_then(|(_, error)| error.as_deref());
+                tracing::warn!(config_key = %self.args.config_key, error, "{obstacle}");
+                said = news;
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}
@@ -75,6 +77,11 @@ impl Runner<'_> {
     async fn look(&self) -> Result<std::result::Result<Config, StoreError>> {
         if let Err(error) = self.database.ping().await {
             return Ok(Err(error));
+        }
+        match health::require(&self.database).await {
+            Ok(()) => {}
+            Err(Unfit::Store(error)) => return Ok(Err(error)),
+            Err(unfit) => return Err(unfit.into()),
         }
         match postroad_migration::schema_state(self.database.connection()).await {
             Ok(SchemaState::Current) => {}
@@ -127,8 +134,10 @@ impl Runner<'_> {
     ) -> Result<()> {
         let key = config.runtime.config_key.as_str();
         let stop = self.stop.child_token();
+        let store = SqlStore::new(self.database.clone(), key)
+            .delete_on_publish(config.runtime.delete_on_publish);
         let worker = Engine {
-            store: Arc::new(SqlStore::new(self.database.clone(), key)),
+            store: Arc::new(store),
             transport: Arc::new(transport),
             codec: Arc::new(codec),
             settings: self.settings(config)?,
@@ -182,7 +191,7 @@ impl Runner<'_> {
                 transports::memory(self.broker.clone(), &config.runtime, &config.rabbitmq).map(drop)
             }
             "mqtt" => {
-                let seat = Seat::of_check();
+                let seat = Seat::of_check(&config.runtime.config_key, &config.mqtt);
                 transports::mqtt(&config.runtime, &config.mqtt, &seat).map(drop)
             }
             _ => transports::rabbitmq(&config.runtime, &config.rabbitmq).map(drop),

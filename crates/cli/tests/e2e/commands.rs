@@ -20,6 +20,8 @@ async fn wrong_usage_exits_with_2_and_names_the_help() {
         &["outbox", "list", "--status", "lost"],
         &["outbox", "send", "--topic", "event.a.b.c"],
         &["outbox", "retry"],
+        &["outbox", "skip"],
+        &["prune", "--dry"],
         &["quarantine", "purge"],
         &["worker", "--lease-seconds", "1"],
         &["topic", "check"],
@@ -34,7 +36,9 @@ async fn wrong_usage_exits_with_2_and_names_the_help() {
 async fn help_and_version_are_asked_for_and_exit_with_0() {
     let home = Home::empty().await;
     assert!(home.postroad.done(&["--version"]).starts_with("postroad 0."));
-    for command in ["worker", "config", "outbox", "inbox", "quarantine", "migrate", "status"] {
+    for command in
+        ["worker", "config", "outbox", "inbox", "quarantine", "migrate", "prune", "status"]
+    {
         let help = home.postroad.done(&[command, "--help"]);
         assert!(help.contains("Examples:"), "{command}: {help}");
     }
@@ -56,6 +60,8 @@ async fn an_error_is_one_line_that_says_what_to_do() {
     check(&["worker", "--config-key", "nope"], &["`nope`", "`postroad config import FILE.toml`"]);
     check(&["outbox", "show", "nope"], &["`nope`", "`postroad outbox list`"]);
     check(&["outbox", "retry", "nope"], &["`nope`", "`postroad outbox list`"]);
+    check(&["outbox", "skip", "nope"], &["`nope`", "`postroad outbox list`"]);
+    check(&["prune", "--config-key", "nope"], &["`nope`", "`postroad config list`"]);
     check(&["inbox", "done", "nope"], &["`nope`", "`postroad inbox list`"]);
     check(&["quarantine", "show", "nope"], &["`nope`", "`postroad quarantine list`"]);
     check(&["envelope", "validate", "nope.json"], &["`nope.json`"]);

@@ -6,6 +6,7 @@ const FILE: &str = r#"
 [config.billing]
 source_service = "billing"
 host = "rabbit-1,rabbit-2:5673"
+tls_enabled = true
 username = "billing"
 password = "env:BILLING_PASSWORD"
 batch_size = 200

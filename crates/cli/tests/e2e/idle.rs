@@ -24,18 +24,25 @@ async fn idle(bus: &Bus) {
     bus.enqueue(10).await;
     bus.sql.until_sent().await;
     bus.until_received("default", 10).await;
-    // Connections that were needed before, and looks that are more frequent at first, are not what it costs for days.
+    // Connections that were needed before, statements that each of them prepares once, and looks that are more frequent at
+    // first, are not what it costs for days.
+    let cleaners = "SELECT count(*) FROM event_bus_maintenance";
+    until("it has looked when to clean", async || bus.sql.count(cleaners).await == 1).await;
     let calm = bus.database.requests();
     until("it has calmed down", async || bus.database.requests() >= calm + 8).await;
-
-    let (before, time) = (bus.database.requests(), worker.cpu_time());
-    tokio::time::sleep(TIME).await;
-    let asked = bus.database.requests() - before;
-    let took = worker.cpu_time().saturating_sub(time);
     let database = if bus.sql.is_postgres() { "PostgreSQL" } else { "MariaDB" };
-    show(&format!("{database}: {asked} questions and {took:?} of a core in {TIME:?}"));
-    assert!(asked >= 1, "it does not even look");
-    assert!(asked <= TIME.as_secs(), "{asked} questions in {TIME:?}");
-    assert!(took <= TIME / 100, "{took:?} in {TIME:?}");
+    for last in [false, false, true] {
+        let (before, time) = (bus.database.requests(), worker.cpu_time());
+        tokio::time::sleep(TIME).await;
+        let asked = bus.database.requests() - before;
+        let took = worker.cpu_time().saturating_sub(time);
+        show(&format!("{database}: {asked} questions and {took:?} of a core in {TIME:?}"));
+        assert!(asked >= 1, "it does not even look");
+        let is_calm = asked <= TIME.as_secs() && took <= TIME / 100;
+        assert!(is_calm || !last, "{asked} questions and {took:?} in {TIME:?}");
+        if is_calm {
+            break;
+        }
+    }
     worker.stop().await;
 }

@@ -1,31 +1,48 @@
 //! `postroad migrate`, and programs on a schema that is not theirs.
 
+use serde_json::Value;
+
 use crate::support::Home;
 
-const STEP: &str = "m0001_create_tables";
 const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'outbound_event'";
 
 #[tokio::test]
 async fn the_tables_come_and_go() {
     let home = Home::empty().await;
     let status = |code| home.postroad.run(&["migrate", "status", "--json"]).exits(code).json();
-    assert_eq!(status(1)[0]["applied"], false);
+    let steps = names(&status(1), false);
+    assert_eq!(steps.first().map(String::as_str), Some("m0001_create_tables"));
     let table = home.postroad.run(&["migrate", "status"]).exits(1).out;
-    assert!(table.contains(STEP) && table.contains("missing"), "{table}");
+    assert!(table.contains(&steps[0]) && table.contains("missing"), "{table}");
 
-    assert_eq!(home.postroad.done(&["migrate", "up"]), format!("applied {STEP}\n"));
-    assert_eq!(status(0)[0]["applied"], true);
+    assert_eq!(home.postroad.done(&["migrate", "up"]), lines("applied", &steps));
+    assert_eq!(names(&status(0), true), steps);
     assert_eq!(home.sql.count(TABLES).await, 1);
     let again = home.postroad.done(&["migrate"]);
     assert_eq!(again, "nothing to do, the schema is current\n");
 
-    assert_eq!(home.postroad.done(&["migrate", "down"]), format!("took back {STEP}\n"));
-    assert_eq!(status(1)[0]["applied"], false);
+    let newest = steps.last().unwrap();
+    assert_eq!(home.postroad.done(&["migrate", "down"]), lines("took back", [newest]));
+    assert_eq!(names(&status(1), false), [newest.as_str()]);
+    assert_eq!(home.sql.count(TABLES).await, 1);
+    let rest = steps.iter().rev().skip(1);
+    assert_eq!(home.postroad.done(&["migrate", "down", "--steps", "99"]), lines("took back", rest));
+    assert_eq!(names(&status(1), false), steps);
     assert_eq!(home.sql.count(TABLES).await, 0);
     let again = home.postroad.done(&["migrate", "down"]);
     assert_eq!(again, "nothing to do, no migration is applied\n");
     home.postroad.done(&["migrate", "up"]);
-    assert_eq!(status(0)[0]["applied"], true);
+    assert_eq!(names(&status(0), true), steps);
+}
+
+/// The steps that are applied, or those that are not.
+fn names(status: &Value, applied: bool) -> Vec<String> {
+    let steps = status.as_array().unwrap().iter().filter(|step| step["applied"] == applied);
+    steps.map(|step| step["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn lines<'s>(did: &str, steps: impl IntoIterator<Item = &'s String>) -> String {
+    steps.into_iter().map(|step| [did, " ", step, "\n"].concat()).collect()
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ const LONGEST_TEXT: usize = 4_096;
 /// AMQP's limit for names and keys.
 const LONGEST_NAME: usize = 255;
 
+/// As good as for ever.
+const MOST_DAYS: i64 = 36_500;
+
 /// A table of settings.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -32,6 +35,8 @@ enum Kind {
     Bool,
     /// From and to, both included.
     Integer(i64, i64),
+    /// How long to keep something; null is for ever.
+    Days,
     /// One of these.
     Word(&'static [&'static str]),
     Text,
@@ -45,7 +50,7 @@ enum Kind {
     Names,
 }
 
-use Kind::{Bool, Hosts, Integer, Name, Names, Segment, Text, Word};
+use Kind::{Bool, Days, Hosts, Integer, Name, Names, Segment, Text, Word};
 
 pub(super) const RUNTIME: Table = Table {
     prefix: "",
@@ -61,6 +66,7 @@ pub(super) const RUNTIME: Table = Table {
         nullable("tls_ca_file", Text),
         nullable("tls_cert_file", Text),
         nullable("tls_key_file", Text),
+        required("allow_plaintext", Bool),
         required("connect_timeout", Integer(1, 300)),
         required("retry_interval_seconds", Integer(1, 3_600)),
         nullable("source_service", Segment),
@@ -74,6 +80,13 @@ pub(super) const RUNTIME: Table = Table {
         required("batch_size", Integer(1, 10_000)),
         required("poll_interval_ms", Integer(10, 3_600_000)),
         required("heartbeat_interval_seconds", Integer(1, 3_600)),
+        nullable("retention_days_published", Days),
+        nullable("retention_days_processed", Days),
+        nullable("retention_days_error", Days),
+        nullable("retention_days_invalid", Days),
+        nullable("retention_days_quarantined", Days),
+        nullable("retention_days_dedupe", Days),
+        required("delete_on_publish", Bool),
     ],
 };
 
@@ -108,6 +121,7 @@ pub(super) const MQTT: Table = Table {
         required("edgex_base_prefix", Text),
         required("max_inflight", Integer(1, 65_535)),
         required("allow_unacknowledged", Bool),
+        required("allow_clean_session", Bool),
         nullable("spool_dir", Text),
         required("spool_sync", Word(&["os", "always"])),
         required("spool_max_bytes", Integer(1 << 20, 1 << 50)),
@@ -148,7 +162,7 @@ impl Column {
     pub(super) fn parse(&self, text: &str) -> Json {
         match self.kind {
             _ if text.is_empty() => Json::Null,
-            Bool | Integer(..) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+            Bool | Integer(..) | Days => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
             Word(_) | Text | Name | Segment | Hosts => text.into(),
             Names => serde_json::from_str::<Vec<String>>(text)
                 .unwrap_or_else(|_| text.split(',').map(|name| name.trim().to_owned()).collect())
@@ -163,7 +177,8 @@ impl Column {
             (Bool, Json::Null) => Ok(Value::Bool(None)),
             (Bool, Json::Bool(value)) => Ok((*value).into()),
             (Bool, _) => Err("must be `true` or `false`".to_owned()),
-            (Integer(..), Json::Null) => Ok(Value::BigInt(None)),
+            (Integer(..) | Days, Json::Null) => Ok(Value::BigInt(None)),
+            (Days, value) => check_days(value),
             (Integer(from, to), value) => match value.as_i64() {
                 Some(number) if (from..=to).contains(&number) => Ok(number.into()),
                 _ => Err(format!("must be a whole number from {from} to {to}")),
@@ -181,6 +196,16 @@ impl Column {
             (Names, Json::Array(names)) => check_names(names).map(Value::from),
             (Names, _) => Err("must be a list of texts".to_owned()),
         }
+    }
+}
+
+/// TOML has no null, so there is a word for it. 0 is no choice: rows that are published can be deleted at once by a setting of
+/// their own, and the others would be gone before anybody has seen them.
+fn check_days(value: &Json) -> Result<Value, String> {
+    match (value.as_i64(), value.as_str()) {
+        (Some(days), _) if (1..=MOST_DAYS).contains(&days) => Ok(days.into()),
+        (_, Some("never" | "")) => Ok(Value::BigInt(None)),
+        _ => Err(format!("must be a whole number of days from 1 to {MOST_DAYS}, or `never`")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The runtime configuration: reading, checking and changing it.
 
+mod check;
 mod columns;
 mod error;
 mod write;

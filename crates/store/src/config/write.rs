@@ -6,6 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::check::contradiction;
 use super::columns::{Column, MQTT, RABBITMQ, RUNTIME, Table};
 use super::{ConfigError, read};
 use crate::Database;
@@ -206,7 +207,9 @@ async fn apply(
     if changed {
         db.execute_raw(TOUCH.bind(dialect, [config_key.into()])).await?;
     }
-    contradiction(db, config_key).await?;
+    if let Some(config) = read(db, config_key).await? {
+        contradiction(&config)?;
+    }
     Ok(changed)
 }
 
@@ -218,25 +221,4 @@ async fn execute(
 ) -> Result<bool, ConfigError> {
     let result = db.execute_raw(dialect.statement(text, values)).await?;
     Ok(result.rows_affected() > 0)
-}
-
-/// What no single column shows.
-async fn contradiction(db: &DatabaseTransaction, config_key: &str) -> Result<(), ConfigError> {
-    let Some(config) = read(db, config_key).await? else { return Ok(()) };
-    if config.mqtt.qos == 0 && !config.mqtt.allow_unacknowledged {
-        let problem = "of 0 is confirmed by nothing, so messages can get lost: use 1 or 2, \
-                       or set `mqtt.allow_unacknowledged` to true";
-        return Err(ConfigError::InvalidValue {
-            name: "mqtt.qos".to_owned(),
-            problem: problem.to_owned(),
-        });
-    }
-    if config.runtime.retry_backoff_base_seconds > config.runtime.retry_backoff_max_seconds {
-        let problem = "must not be above `retry_backoff_max_seconds`".to_owned();
-        return Err(ConfigError::InvalidValue {
-            name: "retry_backoff_base_seconds".to_owned(),
-            problem,
-        });
-    }
-    Ok(())
 }

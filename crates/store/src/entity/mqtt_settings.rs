@@ -38,6 +38,8 @@ pub struct Model {
     pub max_inflight: u32,
     /// Needed for a `qos` of 0, which nothing confirms.
     pub allow_unacknowledged: bool,
+    /// Needed for a `clean_session`, which loses what comes while nobody is connected.
+    pub allow_clean_session: bool,
     /// Where messages are kept until they are stored; null means one made of the config's key.
     pub spool_dir: Option<String>,
     /// `os` or `always`.
@@ -64,6 +66,7 @@ impl Default for Model {
             edgex_base_prefix: "edgex".to_owned(),
             max_inflight: 100,
             allow_unacknowledged: false,
+            allow_clean_session: false,
             spool_dir: None,
             spool_sync: "os".to_owned(),
             spool_max_bytes: 1 << 30,

@@ -34,12 +34,14 @@ pub struct Model {
     pub password: Option<Secret>,
     /// Whether to speak TLS.
     pub tls_enabled: bool,
-    /// PEM file of the authorities to trust, beside or instead of the system's.
+    /// PEM file of the authorities to trust, instead of the system's.
     pub tls_ca_file: Option<String>,
     /// PEM file of the client's certificate.
     pub tls_cert_file: Option<String>,
     /// PEM file of the client's key.
     pub tls_key_file: Option<String>,
+    /// Needed for plain text to hosts that are not this machine.
+    pub allow_plaintext: bool,
     /// Seconds.
     pub connect_timeout: u32,
     /// Between two attempts to reach the broker.
@@ -66,6 +68,20 @@ pub struct Model {
     pub poll_interval_ms: u32,
     /// How often a worker says that it lives.
     pub heartbeat_interval_seconds: u32,
+    /// Days after which a published row is deleted; null: never.
+    pub retention_days_published: Option<u32>,
+    /// The same of a processed message.
+    pub retention_days_processed: Option<u32>,
+    /// The same of a row of outbox or inbox that ended as `error`.
+    pub retention_days_error: Option<u32>,
+    /// The same of an `invalid` row.
+    pub retention_days_invalid: Option<u32>,
+    /// The same of a message in quarantine.
+    pub retention_days_quarantined: Option<u32>,
+    /// Days for which a message is known that came; for as long as its row is there in any case.
+    pub retention_days_dedupe: Option<u32>,
+    /// Whether a row is deleted as soon as it is published.
+    pub delete_on_publish: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,6 +3,7 @@
 pub mod inbox;
 pub mod outbox;
 pub mod quarantine;
+pub mod retention;
 pub mod status;
 pub mod trace;
 

@@ -1,13 +1,14 @@
 //! Rows of the outbox.
 
 use postroad_worker_core::StoreError;
-use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query};
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::Serialize;
 
 use super::{all, execute, id_is, json_text, now, optional_json_text, select};
 use crate::Database;
 use crate::dialect::Sql;
+use crate::fault::ask;
 use crate::wake;
 
 const COLUMNS: Sql = Sql {
@@ -31,6 +32,40 @@ concat(left(date_format(next_retry_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS nex
 concat(left(date_format(created_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS created_at,
 concat(left(date_format(updated_at, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS updated_at",
 };
+
+/// Ends a pending row that no worker holds. Parameter: id.
+const SKIP: Sql = Sql {
+    sqlite: "\
+UPDATE outbound_event
+SET status = 'error', last_error = 'skipped by a person' || coalesce('; before: ' || last_error, ''), next_retry_at = NULL,
+    claim_token = NULL, claimed_until = NULL, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+WHERE id = $1 AND status = 'pending'
+  AND (claimed_until IS NULL OR strftime('%Y-%m-%dT%H:%M:%fZ', claimed_until) <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
+    postgres: "\
+UPDATE outbound_event
+SET status = 'error', last_error = 'skipped by a person' || coalesce('; before: ' || last_error, ''), next_retry_at = NULL,
+    claim_token = NULL, claimed_until = NULL, updated_at = now()
+WHERE id = $1::uuid AND status = 'pending' AND (claimed_until IS NULL OR claimed_until <= now())",
+    mysql: "\
+UPDATE outbound_event
+SET status = 'error', last_error = concat('skipped by a person', coalesce(concat('; before: ', last_error), '')),
+    next_retry_at = NULL, claim_token = NULL, claimed_until = NULL, updated_at = utc_timestamp(6)
+WHERE id = $1 AND status = 'pending' AND (claimed_until IS NULL OR claimed_until <= utc_timestamp(6))",
+};
+
+const CLAIM: Sql = Sql {
+    sqlite: "status, claimed_until",
+    postgres: "\
+status, to_char(claimed_until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS claimed_until",
+    mysql: "\
+status, concat(left(date_format(claimed_until, '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS claimed_until",
+};
+
+#[derive(FromQueryResult)]
+struct ClaimState {
+    status: String,
+    claimed_until: Option<String>,
+}
 
 /// A row of `outbound_event`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromQueryResult)]
@@ -134,4 +169,36 @@ pub async fn retry(db: &Database, which: Retry<'_>) -> Result<u64, StoreError> {
         wake::announce(db).await?;
     }
     Ok(rows)
+}
+
+/// What came of the wish to skip a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Skipped {
+    /// It is `error` now, and the next row of its ordering key is due.
+    Done,
+    /// There is no such row.
+    Unknown,
+    /// It holds nothing back: it is `published`, `invalid` or `error`.
+    Ended(String),
+    /// A worker is sending it, and will have settled it or lost it by this time.
+    Held(String),
+}
+
+/// Ends a pending row as `error`, unsent, so that those behind it go on. A row that a worker holds under a live lease is
+/// left alone: it may be on the wire, and what was released now could arrive before it.
+pub async fn skip(db: &Database, id: &str) -> Result<Skipped, StoreError> {
+    let Some(condition) = id_is(db, id) else { return Ok(Skipped::Unknown) };
+    let skip = SKIP.bind(db.dialect(), [id.into()]);
+    if ask(db.connection().execute_raw(skip)).await?.rows_affected() > 0 {
+        wake::announce(db).await?;
+        return Ok(Skipped::Done);
+    }
+    let claim = select(db, CLAIM, "outbound_event").and_where(condition).take();
+    Ok(match all::<ClaimState>(db, &claim).await?.pop() {
+        None => Skipped::Unknown,
+        Some(ClaimState { status, claimed_until: Some(until) }) if status == "pending" => {
+            Skipped::Held(until)
+        }
+        Some(row) => Skipped::Ended(row.status),
+    })
 }

@@ -6,6 +6,7 @@ use postroad_worker_core::StoreError;
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use serde::Serialize;
 
+use super::retention::{MaintenanceStatus, maintenance};
 use crate::Database;
 use crate::dialect::Sql;
 use crate::fault::ask;
@@ -137,6 +138,8 @@ pub struct ConfigStatus {
     pub inbound: InboundCounts,
     /// Messages in quarantine.
     pub quarantined: i64,
+    /// How cleaning up goes.
+    pub maintenance: MaintenanceStatus,
 }
 
 impl ConfigStatus {
@@ -247,6 +250,7 @@ async fn read(db: &Database, config_key: Option<&str>) -> Result<Status, DbErr> 
     let mut inbound = by_key(rows(db, INBOUND).await?, |counts: &InboundCounts| &counts.config_key);
     let quarantined =
         by_key(rows(db, QUARANTINED).await?, |count: &QuarantineCount| &count.config_key);
+    let mut maintenance = maintenance(db).await?;
     let mut configs = rows::<ConfigRow>(db, CONFIGS).await?;
     configs.retain(|config| config_key.is_none_or(|key| key == config.config_key));
     let configs = configs.into_iter().map(|config| ConfigStatus {
@@ -254,6 +258,10 @@ async fn read(db: &Database, config_key: Option<&str>) -> Result<Status, DbErr> 
         outbound: outbound.remove(&config.config_key).unwrap_or_default(),
         inbound: inbound.remove(&config.config_key).unwrap_or_default(),
         quarantined: quarantined.get(&config.config_key).map_or(0, |count| count.quarantined),
+        maintenance: maintenance
+            .remove(&config.config_key)
+            .unwrap_or_default()
+            .where_expected(config.is_active),
         config_key: config.config_key,
         broker_type: config.broker_type,
         is_active: config.is_active,

@@ -31,6 +31,17 @@ pub(crate) async fn a_new_config_has_the_contracts_defaults(home: Home) {
     assert_eq!((runtime.max_message_bytes, runtime.batch_size), (1_048_576, 500));
     assert_eq!((runtime.poll_interval_ms, runtime.heartbeat_interval_seconds), (1000, 10));
 
+    assert_eq!(
+        (runtime.retention_days_published, runtime.retention_days_processed),
+        (Some(7), Some(30))
+    );
+    assert_eq!((runtime.retention_days_error, runtime.retention_days_invalid), (None, None));
+    assert_eq!(
+        (runtime.retention_days_quarantined, runtime.retention_days_dedupe),
+        (None, Some(14))
+    );
+    assert!(!runtime.delete_on_publish);
+
     // The defaults in the program are those in the database.
     home.execute("INSERT INTO event_bus_rabbitmq_settings (config_key) VALUES ('default')").await;
     home.execute("INSERT INTO event_bus_mqtt_settings (config_key) VALUES ('default')").await;
@@ -174,6 +185,37 @@ pub(crate) async fn settings_are_set_from_text(home: Home) {
     assert!(!deactivate(db, "default").await.unwrap());
     assert!(!load(db, "default").await.unwrap().unwrap().runtime.is_active);
     assert!(activate(db, "default").await.unwrap());
+}
+
+pub(crate) async fn days_are_a_number_or_never(home: Home) {
+    let db = &home.database;
+    let days = |value: serde_json::Value| json!({ "config": { "default": { "retention_days_published": value, "delete_on_publish": true } } });
+    let stored =
+        async || load(db, "default").await.unwrap().unwrap().runtime.retention_days_published;
+    for (value, expected) in [
+        (json!(1), Some(1)),
+        (json!("never"), None),
+        (json!(36_500), Some(36_500)),
+        (json!(""), None),
+    ] {
+        import(db, &days(value)).await.unwrap();
+        assert_eq!(stored().await, expected);
+    }
+    for (text, expected) in [("3", Some(3)), ("never", None), ("4", Some(4)), ("", None)] {
+        assert!(set(db, "default", &one("retention_days_published", text)).await.unwrap());
+        assert_eq!(stored().await, expected);
+    }
+    for value in [json!(0), json!(-1), json!(36_501), json!(1.5), json!("soon")] {
+        let error = import(db, &days(value)).await.unwrap_err().to_string();
+        assert!(
+            error.contains("`config.default.retention_days_published`")
+                && error.contains("`never`"),
+            "{error}"
+        );
+    }
+    home.execute("UPDATE event_bus_runtime_config SET retention_days_error = 1").await;
+    let zero = "UPDATE event_bus_runtime_config SET retention_days_error = 0";
+    assert!(sea_orm::ConnectionTrait::execute_unprepared(db.connection(), zero).await.is_err());
 }
 
 pub(crate) async fn a_password_is_never_printed(home: Home) {

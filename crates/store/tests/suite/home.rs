@@ -8,16 +8,21 @@ use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, JsonValue, Statement}
 /// Where a test lives.
 #[derive(Clone)]
 pub(crate) struct Home {
-    url: String,
+    pub(crate) url: String,
     pub(crate) database: Database,
 }
 
 impl Home {
     /// A new database at `url`, with all tables.
     pub(crate) async fn new(url: String) -> Self {
-        let database = connect(&url).await.unwrap();
-        postroad_migration::up(database.connection()).await.unwrap();
-        Self { url, database }
+        let home = Self::at(url).await;
+        postroad_migration::up(home.database.connection()).await.unwrap();
+        home
+    }
+
+    /// What there is at `url`.
+    pub(crate) async fn at(url: String) -> Self {
+        Self { database: connect(&url).await.unwrap(), url }
     }
 
     /// Another pool on the same database, as another process has.

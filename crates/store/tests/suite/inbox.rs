@@ -35,7 +35,7 @@ fn row(message_id: &str, payload: &str) -> InboxRow {
     }
 }
 
-fn message(message_id: &str, payload: &str) -> InboxEntry {
+pub(crate) fn message(message_id: &str, payload: &str) -> InboxEntry {
     InboxEntry::Message(Box::new(row(message_id, payload)))
 }
 

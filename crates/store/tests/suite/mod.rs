@@ -1,9 +1,11 @@
 //! What a store promises, the same for every database.
 
 pub(crate) mod config;
+pub(crate) mod health;
 pub(crate) mod home;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
+pub(crate) mod retention;
 pub(crate) mod schema;
 pub(crate) mod workers;
 
@@ -34,6 +36,7 @@ macro_rules! every_promise {
             outbox::every_ordering_key_has_its_turn,
             outbox::a_store_sees_only_its_own_config,
             outbox::enqueue_writes_what_the_builder_was_told,
+            outbox::many_messages_are_written_at_once_in_their_order_or_none_is,
             outbox::a_failed_row_is_tried_again_on_request,
             outbox::a_row_of_this_process_is_a_hint,
             inbox::a_message_is_stored_once_however_often_it_comes,
@@ -50,14 +53,33 @@ macro_rules! every_promise {
             inbox::two_stores_may_take_the_same_messages_at_once,
             inbox::a_person_marks_messages_as_done_or_failed,
             inbox::quarantine_is_purged_by_id_by_age_or_altogether,
+            health::a_healthy_database_has_nothing_to_complain_of,
+            health::each_index_of_the_migrations_is_missed_and_the_advice_makes_it_again,
+            health::a_row_that_nobody_takes_is_told,
+            health::a_lease_of_a_dead_worker_is_told,
+            retention::a_row_goes_when_its_days_are_over_and_not_before,
+            retention::a_message_goes_when_its_days_are_over_and_not_before,
+            retention::a_duplicate_is_known_for_its_days_and_as_long_as_its_row_is_there,
+            retention::many_notes_of_one_moment_are_walked_in_batches,
+            retention::only_one_cleaner_works_at_a_time,
+            retention::eight_cleaners_at_once_are_one_and_seven_that_wait,
+            retention::a_run_is_due_by_the_databases_clock,
+            retention::rows_that_stay_are_looked_at_once_a_run,
+            retention::a_walk_ends_where_rows_are_young_unless_a_person_asks,
+            retention::a_config_keeps_what_is_anothers,
+            retention::what_is_due_is_counted_and_told,
+            retention::a_published_row_is_deleted_at_once_where_that_is_wanted,
+            retention::a_skipped_head_lets_the_next_row_go,
+            retention::cleaning_goes_on_beside_the_work,
             config::a_new_config_has_the_contracts_defaults,
             config::importing_twice_changes_nothing,
             config::an_unknown_setting_is_named_and_nothing_is_changed,
             config::a_value_out_of_range_is_refused,
             config::settings_are_set_from_text,
+            config::days_are_a_number_or_never,
             config::a_password_is_never_printed,
             workers::a_heartbeat_is_mirrored_into_the_config,
-            workers::a_worker_finds_the_others_that_take_messages_in,
+            workers::another_worker_is_heard_of_as_long_as_it_takes_messages_in,
             workers::a_worker_without_heartbeats_is_stale,
             workers::a_first_heartbeat_clears_away_the_dead,
             workers::the_status_counts_rows_by_state,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postroad_envelope::ResponseStatus;
 use postroad_store::query::outbox::{Filter, OutboxRecord, Retry, get, list, retry};
-use postroad_store::{NewMessage, SqlStore, enqueue};
+use postroad_store::{NewMessage, SqlStore, enqueue, enqueue_all};
 use postroad_worker_core::{Claim, OutboxStore, Outcome, Settlement};
 use serde_json::json;
 
@@ -396,6 +396,49 @@ pub(crate) async fn enqueue_writes_what_the_builder_was_told(home: Home) {
         (Some("order.placed"), Some("r-1"))
     );
     assert_eq!(get(&home.database, "no uuid at all").await.unwrap(), None);
+}
+
+pub(crate) async fn many_messages_are_written_at_once_in_their_order_or_none_is(home: Home) {
+    let headers = json!({ "x": "\u{1f6e0}" }).as_object().unwrap().clone();
+    let request =
+        NewMessage::request("o.request.a.b", "r-1", "s.response.a.b", json!({ "n": 1.50 }))
+            .message_id("m-1")
+            .source_service("s")
+            .caused_by("r-0", 2)
+            .headers(headers)
+            .ordering_key("k");
+    let messages = [
+        request.clone(),
+        NewMessage::response("s.response.a.b", "r-1", ResponseStatus::Success, json!(null)),
+        NewMessage::event("event.a.b.c", "it's \"done\"", json!("\u{1f6e0}\n")),
+        NewMessage::bare("x/y", json!([1, 2])).config_key("other"),
+    ];
+    let db = home.database.connection();
+    let ids = enqueue_all(db, messages.clone()).await.unwrap();
+    let mut one_by_one = Vec::new();
+    for message in messages {
+        one_by_one.push(enqueue(db, message).await.unwrap());
+    }
+    let mut last = 0;
+    for (id, other) in ids.iter().zip(&one_by_one) {
+        let row = get(&home.database, id).await.unwrap().unwrap();
+        assert!(row.seq > last);
+        last = row.seq;
+        let other = get(&home.database, other).await.unwrap().unwrap();
+        let same = OutboxRecord {
+            id: row.id.clone(),
+            seq: row.seq,
+            created_at: row.created_at.clone(),
+            updated_at: row.updated_at.clone(),
+            ..other
+        };
+        assert_eq!(row, same);
+    }
+    assert!(enqueue_all(db, []).await.unwrap().is_empty());
+
+    let unreadable = NewMessage { payload: "}".to_owned(), ..request.clone() };
+    assert!(enqueue_all(db, [request, unreadable]).await.is_err());
+    assert_eq!(home.count("SELECT count(*) FROM outbound_event").await, 8);
 }
 
 pub(crate) async fn a_failed_row_is_tried_again_on_request(home: Home) {

@@ -3,9 +3,7 @@
 use postroad_store::query::status::status;
 use postroad_store::query::trace::trace;
 use postroad_store::{NewMessage, enqueue};
-use postroad_worker_core::{
-    Counts, Heartbeat, Others, WorkerIdentity, WorkerRegistry, WorkerStatus,
-};
+use postroad_worker_core::{Counts, Heartbeat, WorkerIdentity, WorkerRegistry, WorkerStatus};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -54,28 +52,34 @@ pub(crate) async fn a_heartbeat_is_mirrored_into_the_config(home: Home) {
     assert_eq!(status(&home.database, None).await.unwrap().configs[0].last_error, None);
 }
 
-pub(crate) async fn a_worker_finds_the_others_that_take_messages_in(home: Home) {
+pub(crate) async fn another_worker_is_heard_of_as_long_as_it_takes_messages_in(home: Home) {
     configure(&home).await;
     let store = home.store();
-    let (own, mut other) = (heartbeat(WorkerStatus::Stopping), heartbeat(WorkerStatus::Running));
-    let others = async || store.others(&own.worker.id).await.unwrap();
-    store.heartbeat(&own).await.unwrap();
-    store.heartbeat(&other).await.unwrap();
-    assert_eq!(others().await, Others::default(), "it has taken nothing in yet");
+    let (mut own, mut other) = (heartbeat(WorkerStatus::Running), heartbeat(WorkerStatus::Running));
+    let others = async |own: &Heartbeat| store.last_sign_of_others(&own.worker.id).await.unwrap();
+    // Each beat has a time of its own, in milliseconds where those are all there is.
+    let beat = async |beat: &Heartbeat| {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        store.heartbeat(beat).await.unwrap();
+    };
+    beat(&own).await;
+    assert_eq!(others(&own).await, None);
+    beat(&other).await;
+    assert_eq!(others(&own).await, None, "it has taken nothing in yet");
     other.counts.received = 1;
-    store.heartbeat(&other).await.unwrap();
-    let before = others().await;
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros();
-    let age = now.abs_diff(u128::try_from(before.newest).unwrap());
-    assert!(before.count == 1 && age < 60_000_000, "{before:?} {age}");
-    // SQLite knows milliseconds.
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    assert_eq!(others().await, before, "it has said nothing since");
-    store.heartbeat(&other).await.unwrap();
-    assert!(others().await.newest > before.newest);
+    beat(&other).await;
+    own.status = WorkerStatus::Stopping;
+    beat(&own).await;
+    let first = others(&own).await;
+    assert!(first.is_some());
+    beat(&own).await;
+    assert_eq!(others(&own).await, first, "its own signs do not count");
+    beat(&other).await;
+    assert!(others(&own).await > first);
     other.status = WorkerStatus::Stopping;
-    store.heartbeat(&other).await.unwrap();
-    assert_eq!(others().await, Others::default());
+    beat(&other).await;
+    assert_eq!(others(&own).await, None);
+    assert_eq!(others(&other).await, None);
 }
 
 pub(crate) async fn a_worker_without_heartbeats_is_stale(home: Home) {

@@ -6,16 +6,18 @@
     reason = "what one test file uses, another does not, so `expect` cannot hold"
 )]
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use amqprs::channel::{
     Channel, ExchangeDeleteArguments, QueueDeclareArguments, QueueDeleteArguments,
 };
 use amqprs::connection::{Connection, OpenConnectionArguments};
+use postroad_tls::testing::{Flaw, Pki, Terminator};
 use postroad_transport::testing::{BINDINGS, PREFETCH, Proxy, Rig};
 use postroad_transport_amqp::{AmqpSettings, AmqpTransport, QueueType};
 use uuid::Uuid;
 
+pub(crate) mod node;
 pub(crate) mod raw;
 
 /// An exchange and a queue of its own. The transport connects through the proxy, `admin` does not.
@@ -24,6 +26,7 @@ pub(crate) struct Place {
     pub(crate) settings: AmqpSettings,
     pub(crate) transport: AmqpTransport,
     pub(crate) url: Url,
+    _tls: Option<(Terminator, Pki)>,
 }
 
 /// `amqp://user:password@host:port/virtual-host`
@@ -52,7 +55,30 @@ impl Place {
         change: impl FnOnce(&mut AmqpSettings),
     ) -> Self {
         let url = Url::from_environment();
-        let upstream = (url.host.as_str(), url.port).to_socket_addrs().unwrap().next().unwrap();
+        let upstream = url.address();
+        Self::before(upstream, url, queue_type, change).await
+    }
+
+    /// By TLS, with certificates on both sides.
+    pub(crate) async fn by_tls(queue_type: QueueType) -> Self {
+        let url = Url::from_environment();
+        let pki = Pki::new();
+        let terminator =
+            Terminator::start(url.address(), &pki, &pki.server(Flaw::None), true).await.unwrap();
+        let tls = pki.appearing_as(&pki.client("suite"));
+        let place = Self::before(terminator.addr(), url, queue_type, |settings| {
+            settings.tls = Some(tls);
+        })
+        .await;
+        Self { _tls: Some((terminator, pki)), ..place }
+    }
+
+    async fn before(
+        upstream: SocketAddr,
+        url: Url,
+        queue_type: QueueType,
+        change: impl FnOnce(&mut AmqpSettings),
+    ) -> Self {
         let proxy = Proxy::start(upstream).await.unwrap();
         let name = format!("suite-{}", Uuid::new_v4());
         let mut settings = AmqpSettings {
@@ -69,7 +95,7 @@ impl Place {
         };
         change(&mut settings);
         let transport = AmqpTransport::new(settings.clone()).unwrap();
-        Self { proxy, settings, transport, url }
+        Self { proxy, settings, transport, url, _tls: None }
     }
 
     /// A transport to the same place by other settings.
@@ -125,6 +151,10 @@ impl Rig for Place {
 }
 
 impl Url {
+    fn address(&self) -> SocketAddr {
+        (self.host.as_str(), self.port).to_socket_addrs().unwrap().next().unwrap()
+    }
+
     fn from_environment() -> Self {
         let text = std::env::var("POSTROAD_TEST_AMQP_URL")
             .expect("POSTROAD_TEST_AMQP_URL names a RabbitMQ");

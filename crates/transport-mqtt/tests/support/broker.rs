@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use postroad_tls::testing::{Identity, Pki};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -33,6 +34,17 @@ impl Broker {
     /// With these lines in its configuration, and nothing on disk.
     pub(crate) fn with(lines: &str) -> Self {
         Self::in_folder(TempDir::new().unwrap(), lines)
+    }
+
+    /// By TLS, with its certificate and key in these files; `more` goes into its configuration, too.
+    pub(crate) fn by_tls(pki: &Pki, identity: &Identity, more: &str) -> Self {
+        let (ca, cert, key) = (pki.ca(), &identity.cert, &identity.key);
+        Self::with(&format!(
+            "cafile {}\ncertfile {}\nkeyfile {}\nallow_anonymous true\n{more}",
+            ca.display(),
+            cert.display(),
+            key.display()
+        ))
     }
 
     fn in_folder(folder: TempDir, lines: &str) -> Self {

@@ -8,6 +8,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use postroad_tls::testing::{Flaw, Pki};
 use postroad_transport::testing::{BINDINGS, PREFETCH, Proxy, Rig, event};
 use postroad_transport::{Outgoing, Subscriber, Transport};
 use postroad_transport_mqtt::{MqttSettings, MqttSubscriber, MqttTransport};
@@ -19,6 +20,7 @@ pub(crate) mod broker;
 pub(crate) mod prefixed;
 pub(crate) mod raw;
 
+use broker::Broker;
 use prefixed::Prefixed;
 
 /// A session and topics of its own. The transport connects through the proxy.
@@ -30,6 +32,7 @@ pub(crate) struct Place {
     /// settings takes very long to keep thousands of messages for somebody who is away.
     fetching: Mutex<Option<MqttSubscriber>>,
     _folder: TempDir,
+    _own: Option<(Broker, Pki)>,
 }
 
 impl Place {
@@ -57,6 +60,16 @@ impl Place {
         .await
     }
 
+    /// At a Mosquitto of its own, by TLS and with certificates on both sides.
+    pub(crate) async fn by_tls() -> Self {
+        let pki = Pki::new();
+        let lines = "require_certificate true\nmax_queued_messages 0\nmax_inflight_messages 100";
+        let broker = Broker::by_tls(&pki, &pki.server(Flaw::None), lines);
+        let tls = pki.appearing_as(&pki.client("suite"));
+        let place = Self::at(broker.address, |settings| settings.tls = Some(tls)).await;
+        Self { _own: Some((broker, pki)), ..place }
+    }
+
     async fn fetch(&self) {
         self.transport.fetching();
         let fetching = self.transport.inner.connect_subscriber().await.unwrap();
@@ -81,7 +94,7 @@ impl Place {
         };
         change(&mut settings);
         let transport = Prefixed::new(MqttTransport::new(settings.clone()).unwrap(), &name);
-        Self { proxy, settings, transport, fetching: Mutex::default(), _folder: folder }
+        Self { proxy, settings, transport, fetching: Mutex::default(), _folder: folder, _own: None }
     }
 
     /// A transport to the same place by other settings, with a spool of its own.
@@ -119,7 +132,9 @@ impl Rig for Place {
 
     async fn clean_up(self) {
         drop(self.fetching.lock().await.take());
-        let forgetful = self.changed(|settings| settings.clean_session = true);
+        let forgetful = self.changed(|settings| {
+            (settings.clean_session, settings.allow_clean_session) = (true, true);
+        });
         forgetful.inner.connect_subscriber().await.unwrap().close().await;
     }
 

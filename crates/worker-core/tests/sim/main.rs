@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod cleaning;
 mod promises;
 mod store;
 mod world;

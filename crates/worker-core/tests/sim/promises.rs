@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{MemoryStore, StoreFault};
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings { inbound: false, ..Settings::new("default", "ebmr") }
 }
 
-fn start(
+pub(crate) fn start(
     store: &MemoryStore,
     broker: &Broker,
     settings: Settings,
@@ -34,7 +34,7 @@ fn start(
     (tokio::spawn(worker.run(stop.clone())), stop)
 }
 
-fn insert(store: &MemoryStore, rows: usize) {
+pub(crate) fn insert(store: &MemoryStore, rows: usize) {
     for n in 0..rows {
         let columns = OutboxColumns {
             id: format!("row-{n}"),
@@ -47,11 +47,11 @@ fn insert(store: &MemoryStore, rows: usize) {
     }
 }
 
-fn pending(store: &MemoryStore) -> usize {
+pub(crate) fn pending(store: &MemoryStore) -> usize {
     store.tables().outbox.values().filter(|row| row.status == "pending").count()
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(5);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not within five minutes");

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use postroad_envelope::OutboxColumns;
 use postroad_worker_core::{
-    Claim, Heartbeat, InboxEntry, InboxRow, InboxStore, OutboxRow, OutboxStore, Outcome,
-    Quarantined, Settlement, StoreError, Stored, WorkerRegistry, reason,
+    Begun, Claim, Cleaned, Heartbeat, InboxEntry, InboxRow, InboxStore, Maintenance, Occasion,
+    OutboxRow, OutboxStore, Outcome, Quarantined, RowsByKind, RunEnd, Settlement, StoreError,
+    Stored, WorkerRegistry, reason,
 };
 use tokio::time::{Instant, sleep};
 
@@ -37,7 +38,24 @@ pub(crate) struct Tables {
     pub(crate) inbox: Vec<InboxRow>,
     pub(crate) quarantine: Vec<Quarantined>,
     pub(crate) heartbeats: Vec<Heartbeat>,
+    pub(crate) cleaning: Cleaning,
     claims: u64,
+}
+
+/// What a database knows of cleaning up.
+#[derive(Debug, Default)]
+pub(crate) struct Cleaning {
+    /// Rows that are due.
+    pub(crate) due: u64,
+    /// When each run began.
+    pub(crate) begun: Vec<Instant>,
+    /// How each run ended that did.
+    pub(crate) ends: Vec<RunEnd>,
+    /// When each batch was, and its rows.
+    pub(crate) batches: Vec<(Instant, u64)>,
+    pub(crate) next_run: Option<Instant>,
+    leased_until: Option<Instant>,
+    is_refused: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +74,11 @@ impl MemoryStore {
 
     pub(crate) fn set_faults(&self, faults: impl FnMut() -> Option<StoreFault> + Send + 'static) {
         *self.faults.lock().unwrap() = Some(Box::new(faults));
+    }
+
+    /// As where a right to delete is missing.
+    pub(crate) fn refuse_cleaning(&self, yes: bool) {
+        self.tables().cleaning.is_refused = yes;
     }
 
     pub(crate) fn heal(&self) {
@@ -228,5 +251,72 @@ impl InboxStore for MemoryStore {
 impl WorkerRegistry for MemoryStore {
     async fn heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
         self.call(|tables| tables.heartbeats.push(heartbeat.clone())).await
+    }
+}
+
+impl Maintenance for MemoryStore {
+    /// The number of the run.
+    type Run = usize;
+
+    async fn begin(
+        &self,
+        occasion: Occasion,
+        lease: Duration,
+        first: Duration,
+    ) -> Result<Begun<usize>, StoreError> {
+        self.call(|tables| {
+            let (cleaning, now) = (&mut tables.cleaning, Instant::now());
+            let next_run = *cleaning.next_run.get_or_insert(now + first);
+            let free_at = cleaning.leased_until.unwrap_or(now);
+            let due_at = if occasion == Occasion::Due { next_run.max(free_at) } else { free_at };
+            if due_at > now {
+                return Begun::Later(due_at - now);
+            }
+            cleaning.leased_until = Some(now + lease);
+            cleaning.begun.push(now);
+            Begun::Run(cleaning.begun.len())
+        })
+        .await
+    }
+
+    async fn clean(
+        &self,
+        run: &mut usize,
+        rows: usize,
+        lease: Duration,
+    ) -> Result<Cleaned, StoreError> {
+        if self.tables().cleaning.is_refused {
+            return Err(StoreError::Refused("no permission".into()));
+        }
+        self.call(|tables| {
+            let (cleaning, now) = (&mut tables.cleaning, Instant::now());
+            if cleaning.begun.len() != *run {
+                return Cleaned::LeaseLost;
+            }
+            cleaning.leased_until = Some(now + lease);
+            let published = cleaning.due.min(rows as u64);
+            cleaning.due -= published;
+            cleaning.batches.push((now, published));
+            let deleted = RowsByKind { published, ..RowsByKind::default() };
+            if cleaning.due == 0 { Cleaned::All(deleted) } else { Cleaned::Some(deleted) }
+        })
+        .await
+    }
+
+    async fn end(
+        &self,
+        run: &usize,
+        end: &RunEnd,
+        next: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        self.call(|tables| {
+            let (cleaning, now) = (&mut tables.cleaning, Instant::now());
+            if cleaning.begun.len() == *run {
+                cleaning.leased_until = None;
+                cleaning.ends.push(end.clone());
+                cleaning.next_run = next.map_or(cleaning.next_run, |next| Some(now + next));
+            }
+        })
+        .await
     }
 }

@@ -102,11 +102,24 @@ impl Bus {
 
     /// Makes a config in a hurry, with these settings more.
     pub(crate) fn configure(&self, config_key: &str, more: &[&str]) {
+        self.postroad.import(&self.config(config_key));
+        if !more.is_empty() {
+            self.postroad.done(&[&["config", "set", config_key], more].concat());
+        }
+    }
+
+    /// The program on another database, which knows the broker's password too.
+    pub(crate) fn postroad_on(&self, url: String) -> Postroad {
+        Postroad::new(url, self.postroad.folder()).with(PASSWORD, &self.url.password)
+    }
+
+    /// A config in a hurry, as it is imported.
+    pub(crate) fn config(&self, config_key: &str) -> String {
         let address = self.broker.addr();
         let service = self.service(config_key);
         let Url { username, virtual_host, .. } = &self.url;
         let exchange = &self.exchange;
-        self.postroad.import(&format!(
+        format!(
             r#"
             [config.{config_key}]
             host = "{address}"
@@ -121,10 +134,7 @@ impl Bus {
             virtual_host = "{virtual_host}"
             exchange = "{exchange}"
             "#
-        ));
-        if !more.is_empty() {
-            self.postroad.done(&[&["config", "set", config_key], more].concat());
-        }
+        )
     }
 
     /// Writes so many rows of one event, as any service would.

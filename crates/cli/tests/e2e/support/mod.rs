@@ -7,6 +7,9 @@ mod device;
 mod home;
 mod mosquitto;
 mod mqtt;
+#[expect(dead_code, reason = "its other users exchange its certificate")]
+#[path = "../../../../transport-amqp/tests/support/node.rs"]
+mod node;
 mod plant;
 mod ports;
 mod postroad;
@@ -25,12 +28,14 @@ pub(crate) use device::{Device, TOPIC, event};
 pub(crate) use home::Home;
 pub(crate) use mosquitto::Mosquitto;
 pub(crate) use mqtt::{Letter, Listener, Publisher};
+pub(crate) use node::Node;
 pub(crate) use plant::{Plant, configure_mqtt, on_plant, on_plant_with};
+pub(crate) use ports::free_address;
 pub(crate) use postroad::{Postroad, Ran};
 pub(crate) use rabbit::{Ear, Heard, Rabbit, Url, copies};
 pub(crate) use recorder::{Recorder, Tally};
 pub(crate) use scale::{dice, scaled, scaled_time};
-pub(crate) use scratch::{Server, show};
+pub(crate) use scratch::{Scratch, Server, show};
 pub(crate) use sql::{Sql, hex};
 pub(crate) use wait::{until, until_in};
 pub(crate) use worker::Worker;

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use postroad_tls::testing::{Identity, Pki};
 use tempfile::TempDir;
 
 use super::ports::free_address;
@@ -20,12 +21,29 @@ pub(crate) struct Mosquitto {
 
 impl Mosquitto {
     pub(crate) async fn start() -> Self {
+        Self::start_with("allow_anonymous true").await
+    }
+
+    /// By TLS, with its certificate and key in these files.
+    pub(crate) async fn start_by_tls(pki: &Pki, identity: &Identity, more: &str) -> Self {
+        let (ca, cert, key) = (pki.ca(), &identity.cert, &identity.key);
+        Self::start_with(&format!(
+            "cafile {}\ncertfile {}\nkeyfile {}\n{more}",
+            ca.display(),
+            cert.display(),
+            key.display()
+        ))
+        .await
+    }
+
+    /// With these lines in its configuration.
+    async fn start_with(lines: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let address = free_address();
         // Otherwise it becomes a user who may not write here.
         let user = if runs_as_root() { "user root\n" } else { "" };
         let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
+            "listener {} 127.0.0.1\n{lines}\npersistence true\npersistence_location {}/\n\
              autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\nmax_inflight_messages 100\n{user}",
             address.port(),
             folder.path().display(),

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// An address nobody listens on now, drawn at random so that two tests side by side rarely meet.
-pub(super) fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     (0..1_000)
         .map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(RANGE))))
         .find(|address| TcpListener::bind(address).is_ok())

@@ -60,10 +60,31 @@ impl Scratch {
     }
 
     pub(crate) async fn remove(self, sql: Sql) {
+        self.remove_with(sql, &[]).await;
+    }
+
+    /// And these roles with it.
+    pub(crate) async fn remove_with(self, sql: Sql, roles: &[String]) {
         sql.close().await;
-        let force = if self.server == Server::Postgres { " WITH (FORCE)" } else { "" };
+        let (force, role_is) = match self.server {
+            Server::Postgres => (" WITH (FORCE)", "ROLE"),
+            Server::Mariadb => ("", "USER"),
+        };
         self.admin.execute(&format!("DROP DATABASE {}{force}", self.name)).await;
+        for role in roles {
+            self.admin.execute(&format!("DROP {role_is} {role}")).await;
+        }
         self.admin.close().await;
+    }
+
+    /// The URL of the database for somebody else than its owner.
+    pub(crate) fn url_of(&self, user: &str, password: &str) -> String {
+        let (scheme, _) = self.user.split_once("://").expect("it is a URL");
+        format!("{scheme}://{user}:{password}@{}/{}", self.address, self.name)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     fn url(&self, address: &str) -> String {

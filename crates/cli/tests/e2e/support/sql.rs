@@ -30,6 +30,13 @@ impl Sql {
         self.database.begin().await.unwrap()
     }
 
+    /// Checks that the database does not let this user do it.
+    pub(crate) async fn may_not(&self, sql: &str) {
+        let error = self.connection().execute_unprepared(sql).await.expect_err(sql).to_string();
+        let denied = ["permission denied", "must be owner", "command denied"];
+        assert!(denied.iter().any(|words| error.contains(words)), "{sql}: {error}");
+    }
+
     pub(crate) async fn rows(&self, sql: &str) -> Vec<Value> {
         let rows = JsonValue::find_by_statement(self.statement(sql)).all(self.connection()).await;
         let mut rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -10,7 +10,7 @@ pub(crate) struct LateRows;
 
 impl MigrationName for LateRows {
     fn name(&self) -> &'static str {
-        "m0010_late_rows"
+        "m0005_late_rows"
     }
 }
 

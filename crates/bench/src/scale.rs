@@ -1,0 +1,137 @@
+//! Messages a second by the number of workers, and by the number of rows that wait.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use postroad_store::Database;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::args::{Args, BrokerKind};
+use crate::bus::Bus;
+use crate::engine::Goal;
+use crate::input;
+use crate::process::{self, Process};
+use crate::servers::Store;
+use crate::stats::{median, per_second};
+
+/// So many of a long backlog are measured.
+const SAMPLE: usize = 20_000;
+
+/// In messages a second.
+#[derive(Debug, Serialize)]
+pub(crate) struct Workers {
+    pub(crate) database: &'static str,
+    pub(crate) broker: &'static str,
+    pub(crate) number: usize,
+    pub(crate) out: f64,
+    pub(crate) into: f64,
+}
+
+/// In messages a second.
+#[derive(Debug, Serialize)]
+pub(crate) struct Backlog {
+    pub(crate) database: &'static str,
+    pub(crate) broker: &'static str,
+    pub(crate) waiting: usize,
+    pub(crate) out: f64,
+}
+
+/// Every number of workers on every database; each worker has connections of its own.
+pub(crate) async fn workers(
+    args: &Args,
+    stores: &[Store],
+    broker: BrokerKind,
+) -> Result<Vec<Workers>> {
+    let mut found = Vec::new();
+    for store in stores {
+        for workers in args.workers.iter().copied().filter(|workers| *workers > 0) {
+            eprintln!("workers: {}, {broker}, {workers}", store.kind);
+            let rounds = args.rounds.max(1);
+            let mut rates = Vec::new();
+            for _ in 0..rounds {
+                let pair = with_workers(args, store, broker, workers).await;
+                rates.push(pair.with_context(|| format!("{} with {workers} workers", store.kind))?);
+            }
+            found.push(Workers {
+                database: store.kind.name(),
+                broker: broker.name(),
+                number: workers,
+                out: median(rates.iter().map(|(out, _)| *out)),
+                into: median(rates.iter().map(|(_, into)| *into)),
+            });
+        }
+    }
+    Ok(found)
+}
+
+async fn with_workers(
+    args: &Args,
+    store: &Store,
+    broker: BrokerKind,
+    workers: usize,
+) -> Result<(f64, f64)> {
+    let mut databases: Vec<Database> = Vec::new();
+    for _ in 0..workers {
+        databases.push(postroad_store::connect(&store.url).await?);
+    }
+    let bus = Bus::open(broker).await?;
+    let key = input::fill(&store.database, args.messages, args.bytes).await?;
+    let goal = Goal { settled: args.messages, stored: 0 };
+    let out = bus.work(&databases, &key, goal, Vec::new()).await.context("outbound")?;
+    let goal = Goal { settled: 0, stored: args.messages };
+    let key = Uuid::new_v4().to_string();
+    let into = bus.work(&databases, &key, goal, Vec::new()).await.context("inbound")?;
+    bus.remove().await?;
+    for database in databases {
+        database.close().await;
+    }
+    Ok((per_second(args.messages, out), per_second(args.messages, into)))
+}
+
+/// Every backlog on every database, and a process that works on the largest.
+pub(crate) async fn backlogs(
+    args: &Args,
+    stores: &[Store],
+    broker: BrokerKind,
+) -> Result<(Vec<Backlog>, Vec<Process>)> {
+    let (mut found, mut processes) = (Vec::new(), Vec::new());
+    let largest = args.backlogs.iter().copied().max().unwrap_or_default();
+    for store in stores {
+        for waiting in args.backlogs.iter().copied().filter(|waiting| *waiting > 0) {
+            eprintln!("backlog: {}, {broker}, {waiting} rows", store.kind);
+            let sample = waiting.min(SAMPLE);
+            // Short ones are over before they can be measured well.
+            let times = if sample < SAMPLE { 10 } else { 1 };
+            let mut rates = Vec::new();
+            let mut key = String::new();
+            for _ in 0..times {
+                key = input::fill(&store.database, waiting, args.bytes).await?;
+                let time = first(store, broker, &key, sample).await;
+                let time = time.with_context(|| format!("{} with {waiting} rows", store.kind))?;
+                rates.push(per_second(sample, time));
+            }
+            found.push(Backlog {
+                database: store.kind.name(),
+                broker: broker.name(),
+                waiting,
+                out: median(rates.into_iter()),
+            });
+            if waiting == largest {
+                eprintln!("process: {}, {broker}", store.kind);
+                processes.push(process::outbound(args, store, broker, &key, waiting).await?);
+                processes.push(process::inbound(args, store, broker).await?);
+            }
+        }
+    }
+    Ok((found, processes))
+}
+
+/// Publishes the first rows of a backlog; how long that took.
+async fn first(store: &Store, broker: BrokerKind, key: &str, rows: usize) -> Result<Duration> {
+    let bus = Bus::open(broker).await?;
+    let goal = Goal { settled: rows, stored: 0 };
+    let time = bus.work(std::slice::from_ref(&store.database), key, goal, Vec::new()).await?;
+    bus.remove().await?;
+    Ok(time)
+}

@@ -1,0 +1,159 @@
+//! `postroad doctor` with no server at hand.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Home, Postroad, Ran};
+
+/// What `doctor` promises, with something to spare for a busy machine.
+const LIMIT: Duration = Duration::from_secs(40);
+
+impl Ran {
+    /// The line of `doctor --json` about this.
+    #[track_caller]
+    pub(crate) fn line(&self, subject: &str, check: &str) -> Value {
+        let report = self.json();
+        let lines = report["checks"].as_array().unwrap();
+        let line = lines.iter().find(|it| it["subject"] == subject && it["check"] == check);
+        line.unwrap_or_else(|| panic!("no `{check}` of `{subject}` in {report:#}")).clone()
+    }
+
+    /// The lines that are not ok, as `check: result`.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let report = self.json();
+        let lines = report["checks"].as_array().unwrap();
+        let bad = lines.iter().filter(|line| line["result"] != "ok");
+        bad.map(|line| {
+            let word = |name: &str| line[name].as_str().unwrap().to_owned();
+            assert!(!word("advice").is_empty(), "it says what to do: {line:#}");
+            format!("{}: {}", word("check"), word("result"))
+        })
+        .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_healthy_database_is_told_line_by_line() {
+    let home = Home::configured().await;
+    let ran = home.postroad.run(&["doctor", "--json"]).exits(0);
+    assert_eq!(ran.complaints(), ["broker: warning"], "{ran:?}");
+    for check in ["connection", "schema", "version", "journal mode", "durability", "indexes"] {
+        let line = ran.line("database", check);
+        assert_eq!(line["result"], "ok", "{line:#}");
+        assert!(!line["found"].as_str().unwrap().is_empty(), "{line:#}");
+    }
+    let broker = ran.line("config default", "broker");
+    assert!(broker["found"].as_str().unwrap().contains("broker_type = memory"), "{broker:#}");
+    let table = home.postroad.done(&["doctor"]);
+    assert!(table.contains("what to do") && table.contains("SQLite 3."), "{table}");
+}
+
+#[tokio::test]
+async fn a_missing_index_and_a_missing_schema_are_failures_with_what_to_do() {
+    let home = Home::configured().await;
+    home.sql.execute("DROP INDEX outbound_event_due").await;
+    let ran = home.postroad.run(&["doctor", "--json"]).exits(1);
+    let line = ran.line("database", "indexes");
+    assert_eq!(line["result"], "failure");
+    assert!(line["found"].as_str().unwrap().contains("outbound_event_due"), "{line:#}");
+    home.sql.execute(line["advice"].as_str().unwrap()).await;
+    home.postroad.run(&["doctor"]).exits(0);
+
+    let home = Home::empty().await;
+    let ran = home.postroad.run(&["doctor", "--json"]).exits(1);
+    let line = ran.line("database", "schema");
+    assert_eq!(line["advice"], "run `postroad migrate up`", "{line:#}");
+}
+
+#[tokio::test]
+async fn a_config_that_is_not_there_or_cannot_be_used_is_told() {
+    let home = Home::migrated().await;
+    let ran = home.postroad.run(&["doctor", "--json"]).exits(0);
+    assert_eq!(ran.complaints(), ["configs: warning"]);
+    let ran = home.postroad.run(&["doctor", "--config-key", "nobody", "--json"]).exits(1);
+    assert!(ran.line("database", "configs")["found"].as_str().unwrap().contains("`nobody`"));
+    home.postroad.import(
+        "[config.a]\npassword = 'env:POSTROAD_TEST_NOT_SET'\nsource_service='a'\nis_active=false\n",
+    );
+    // Who asks for it by name gets it.
+    let ran = home.postroad.run(&["doctor", "--config-key", "a", "--json"]).exits(1);
+    let line = ran.line("config a", "settings");
+    assert!(line["found"].as_str().unwrap().contains("POSTROAD_TEST_NOT_SET"), "{line:#}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_or_says_nothing_is_a_failure_in_time_and_its_password_is_not_shown()
+ {
+    let home = Home::empty().await;
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = deaf.local_addr().unwrap().port();
+    for url in [
+        "postgres://ebmr:hunter2@127.0.0.1:1/bus".to_owned(),
+        "mysql://ebmr:hunter2@127.0.0.1:1/bus".to_owned(),
+        format!("postgres://ebmr:hunter2@127.0.0.1:{port}/bus"),
+        format!("mysql://ebmr:hunter2@127.0.0.1:{port}/bus"),
+        "oracle://ebmr:hunter2@127.0.0.1/bus".to_owned(),
+    ] {
+        let began = Instant::now();
+        let ran = Postroad::new(&*url, home.postroad.folder()).run(&["doctor", "--json"]).exits(1);
+        assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+        assert_eq!(ran.complaints(), ["connection: failure"], "{ran:?}");
+        assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_down_or_says_nothing_is_a_failure_in_time() {
+    let home = Home::migrated().await;
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = deaf.local_addr().unwrap().port();
+    for broker in ["rabbitmq", "mqtt"] {
+        for (name, port) in [("down", 1), ("deaf", port)] {
+            home.postroad.import(&format!(
+                "[config.{broker}-{name}]\nbroker_type = '{broker}'\nhost = '127.0.0.1:{port}'\n\
+                 source_service = 'ebmr'\nusername = 'ebmr'\npassword = 'hunter2'\nconnect_timeout = 300\n"
+            ));
+        }
+    }
+    let began = Instant::now();
+    let ran = home.postroad.run(&["doctor", "--json"]).exits(1);
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+    for config in ["rabbitmq-down", "rabbitmq-deaf", "mqtt-down", "mqtt-deaf"] {
+        let line = ran.line(&format!("config {config}"), "broker");
+        assert_eq!(line["result"], "failure", "{line:#}");
+        assert!(line["found"].as_str().unwrap().contains("127.0.0.1:"), "{line:#}");
+    }
+    assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn dangerous_settings_are_named() {
+    let home = Home::migrated().await;
+    home.postroad.import(
+        "[config.m]\nbroker_type = 'mqtt'\nhost = '127.0.0.1:1'\nsource_service = 'a'\n\
+         [config.m.mqtt]\nqos = 0\nallow_unacknowledged = true\nclean_session = true\n\
+         allow_clean_session = true\nprotocol_version = 4\n\
+         [config.r]\nhost = 'rabbit.invalid'\nsource_service = 'a'\nconnect_timeout = 1\nallow_plaintext = true\n\
+         [config.r.rabbitmq]\nqueue_type = 'classic'\n",
+    );
+    let ran = home.postroad.run(&["doctor", "--json"]).exits(1);
+    let report = ran.json();
+    let said: Vec<_> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|line| line["result"] == "warning")
+        .map(|line| line["found"].as_str().unwrap())
+        .collect();
+    for danger in [
+        "mqtt.qos = 0",
+        "mqtt.clean_session = true",
+        "mqtt.protocol_version = 4",
+        "rabbitmq.queue_type = classic",
+        "plain text",
+    ] {
+        assert!(said.iter().any(|found| found.contains(danger)), "no `{danger}` in {said:#?}");
+    }
+}
