@@ -65,6 +65,7 @@ declare_late_on_postgres! {
     a_row_that_is_never_committed_holds_its_key_back_until_that_is_known,
     writers_that_never_pause_do_not_hold_a_key_back_for_ever,
     a_transaction_of_many_rows_holds_every_key_of_them_back,
+    a_process_that_stops_in_the_middle_of_a_transaction_keeps_no_row_for_long,
 }
 
 #[tokio::test]

@@ -94,3 +94,22 @@ pub(crate) async fn a_transaction_of_many_rows_holds_every_key_of_them_back(home
     }
     assert!(first.iter().all(|seq| *seq <= 100), "{first:?}");
 }
+
+pub(crate) async fn a_process_that_stops_in_the_middle_of_a_transaction_keeps_no_row_for_long(
+    home: Home,
+) {
+    let (store, neighbour) = (home.store(), home.neighbour().await);
+    home.execute(&insert(&["'a'", "NULL"])).await;
+    let silent = neighbour.begin().await.unwrap();
+    silent.execute_unprepared("SELECT seq FROM outbound_event FOR UPDATE").await.unwrap();
+    assert_eq!(publish(&store).await, [0_i64; 0]);
+    let began = std::time::Instant::now();
+    let mut published = Vec::new();
+    while published.len() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{published:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        published.extend(publish(&store).await);
+    }
+    // The server has ended it.
+    silent.commit().await.unwrap_err();
+}
