@@ -81,6 +81,7 @@ pub struct Database {
 ///
 /// Nothing is connected yet: a database that is down shows in the first statement, as [`StoreError::Unavailable`], and
 /// the pool serves again as soon as it is up. Where `mode=rwc` makes a new file, only its owner can read it.
+/// In PostgreSQL and MariaDB a transaction on this pool in which nothing is said for ten seconds is ended by the server.
 ///
 /// A database on another machine is reached by TLS with its name verified, `sslmode=verify-full` or
 /// `ssl-mode=VERIFY_IDENTITY`, which is the default there; less needs `allow_plaintext=true` in the URL. `ssl-ca`,
