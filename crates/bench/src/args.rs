@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Databases to measure
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [DatabaseKind::Postgres, DatabaseKind::Mariadb, DatabaseKind::Sqlite])]
     pub(crate) databases: Vec<DatabaseKind>,
-    /// Brokers to measure; latency, workers, backlog and process are measured with the first
+    /// Brokers to measure; latency, workers and backlog are measured with the first
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [BrokerKind::Quorum, BrokerKind::Classic, BrokerKind::Mqtt])]
     pub(crate) brokers: Vec<BrokerKind>,
     /// Messages of one measurement of throughput

@@ -90,7 +90,7 @@ async fn commit_to_confirm(
     let confirms = Confirms::default();
     let transport = Arc::new(Timed::new(Arc::clone(&amqp.transport), confirms.clone()));
     let key = Uuid::new_v4().to_string();
-    // One more than will ever come, since it is the confirms that are waited for.
+    // The relay alone works, without an end of its own: it is the confirms that are waited for.
     let goal = Goal { settled: usize::MAX, stored: 0 };
     let engines = Engines::start(std::slice::from_ref(&store.database), &key, &transport, goal);
     tokio::time::sleep(SETTLE_IN).await;
