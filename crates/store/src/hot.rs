@@ -8,10 +8,11 @@ use serde_json::json;
 
 use crate::dialect::Dialect;
 use crate::inbox_sql::{CLAIM_KEYS, CLAIMED_KEYS, KNOWN};
-use crate::outbox::{count, millis, sqlite_claim};
+use crate::outbox::{count, millis};
 use crate::outbox_mysql::{first_of, heads_between, lock_due, lock_heads, take};
 use crate::outbox_postgres::{postgres_claim, postgres_heads};
 use crate::outbox_sql::{PEEK, RENEW};
+use crate::outbox_sqlite::{sqlite_claim, sqlite_heads};
 use crate::retention::sql::{
     DELETE_DEDUPE, DELETE_INBOX, DELETE_OUTBOX, LOOK_DEDUPE, LOOK_INBOX, LOOK_OUTBOX,
 };
@@ -26,7 +27,7 @@ const BEGINNING: &str = "1970-01-01T00:00:00.000000Z";
 
 /// A turn of a claim, from the first ordering key on; half of it is for rows with one.
 fn turn(limit: usize) -> Turn {
-    Turn { limit, keyed: limit / 2, from: String::new() }
+    Turn::from_the_first(limit, limit / 2)
 }
 
 /// What an idle worker asks.
@@ -34,9 +35,14 @@ pub fn peek(db: &Database, config_key: &str) -> Statement {
     PEEK.bind(db.dialect(), [config_key.into()])
 }
 
-/// A turn of a claim in SQLite.
-pub fn claim_in_sqlite(config_key: &str, token: &str, limit: usize) -> Statement {
-    sqlite_claim(config_key, token, LEASE, &turn(limit))
+/// What a claim in SQLite begins with: ordering keys that are due.
+pub fn heads_in_sqlite(config_key: &str, limit: usize) -> Statement {
+    sqlite_heads(config_key, &turn(limit))
+}
+
+/// What it goes on with: the lease, of the first rows of these keys and of rows without a key.
+pub fn claim_in_sqlite(config_key: &str, token: &str, limit: usize, keys: &[String]) -> Statement {
+    sqlite_claim(config_key, token, LEASE, &turn(limit), keys)
 }
 
 /// What a claim in PostgreSQL begins with: the first rows of ordering keys.

@@ -26,6 +26,7 @@ mod outbox;
 mod outbox_mysql;
 mod outbox_postgres;
 mod outbox_sql;
+mod outbox_sqlite;
 mod retention;
 mod secret;
 mod sql_store;

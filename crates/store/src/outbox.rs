@@ -11,11 +11,14 @@ use uuid::Uuid;
 use crate::dialect::Dialect;
 use crate::fault::ask_again;
 use crate::outbox_sql::{
-    CLAIM_IN_SQLITE, PEEK, RENEW, SETTLE_DELETED, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED,
+    PEEK, RENEW, SETTLE_DELETED, SETTLE_ENDED, SETTLE_PENDING, SETTLE_PUBLISHED,
 };
 use crate::sql_store::SqlStore;
 use crate::text::note;
 use crate::turns::Turn;
+
+/// Turns of a claim that finds something, at most.
+const MOST_TURNS: usize = 3;
 
 /// What a row says that was published where nothing confirms.
 const UNACKNOWLEDGED: &str = "published without an acknowledgement of the broker (QoS 0)";
@@ -53,15 +56,20 @@ impl SqlStore {
         }
         let mut due: Vec<(String, OutboxRow)> = Vec::new();
         let mut turn = Some(self.turns().first(limit));
+        let mut turns = 0;
         while let Some(now) = turn {
-            let rows = match self.claim_turn(&token, lease, &now).await {
+            let found = match self.claim_turn(&token, lease, &now).await {
                 // What is claimed already is not given up for what might be.
                 Err(_) if !due.is_empty() => break,
-                rows => rows?,
+                found => found?,
             };
-            let keys = rows.iter().filter_map(|(_, row)| row.ordering_key.as_deref());
-            turn = self.turns().next(&now, rows.len(), keys);
-            due.extend(rows);
+            turn = self.turns().next(&now, found.rows.len(), found.end.as_deref());
+            due.extend(with_due(&found.rows)?);
+            turns += 1;
+            // A claim that took nothing has looked at every key; one that took something does not wait for that.
+            if turns >= MOST_TURNS && !due.is_empty() {
+                break;
+            }
         }
         self.set_quiet(due.is_empty());
         // A database returns updated rows in any order.
@@ -69,28 +77,12 @@ impl SqlStore {
         Ok(Claim { token, rows: due.into_iter().map(|(_, row)| row).collect() })
     }
 
-    /// One turn of a claim; the rows with when they were due.
-    async fn claim_turn(
-        &self,
-        token: &str,
-        lease: Duration,
-        turn: &Turn,
-    ) -> Result<Vec<(String, OutboxRow)>, DbErr> {
+    async fn claim_turn(&self, token: &str, lease: Duration, turn: &Turn) -> Result<Taken, DbErr> {
         match self.database().dialect() {
-            Dialect::Sqlite => with_due(&self.claim_in_sqlite(token, lease, turn).await?),
-            Dialect::Postgres => with_due(&self.claim_in_postgres(token, lease, turn).await?),
-            Dialect::MySql => with_due(&self.claim_in_mysql(token, lease, turn).await?),
+            Dialect::Sqlite => self.claim_in_sqlite(token, lease, turn).await,
+            Dialect::Postgres => self.claim_in_postgres(token, lease, turn).await,
+            Dialect::MySql => self.claim_in_mysql(token, lease, turn).await,
         }
-    }
-
-    async fn claim_in_sqlite(
-        &self,
-        token: &str,
-        lease: Duration,
-        turn: &Turn,
-    ) -> Result<Vec<QueryResult>, DbErr> {
-        let statement = sqlite_claim(self.config_key(), token, lease, turn);
-        self.database().connection().query_all_raw(statement).await
     }
 
     /// Whether a claim might find something, in one cheap question.
@@ -178,22 +170,12 @@ impl SqlStore {
     }
 }
 
-/// The one statement of a turn in SQLite.
-pub(crate) fn sqlite_claim(
-    config_key: &str,
-    token: &str,
-    lease: Duration,
-    turn: &Turn,
-) -> Statement {
-    let values = [
-        config_key.into(),
-        count(turn.limit),
-        token.into(),
-        millis(lease).into(),
-        turn.from.as_str().into(),
-        count(turn.keyed),
-    ];
-    Dialect::Sqlite.statement(CLAIM_IN_SQLITE, values)
+/// What a turn of a claim took.
+pub(crate) struct Taken {
+    /// Rows as they are in the table.
+    pub(crate) rows: Vec<QueryResult>,
+    /// The ordering key where the look at them ended, if there are more.
+    pub(crate) end: Option<String>,
 }
 
 /// A row that is done with, unpublished.

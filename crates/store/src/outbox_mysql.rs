@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use crate::dialect::Dialect;
-use crate::outbox::{count, execute, millis};
+use crate::outbox::{Taken, count, execute, millis};
 use crate::sql_store::SqlStore;
 use crate::turns::Turn;
 
@@ -65,17 +65,20 @@ SET o.claim_token = $1, o.claimed_until = utc_timestamp(6) + INTERVAL $2 * 1000 
 /// The shortest stretch of the index that is looked through for heads.
 const STRETCH: usize = 256;
 
+/// As many are read in a turn, where long queues fill them.
+const MOST_STRETCHES: usize = 16;
+
 const MYSQL: Dialect = Dialect::MySql;
 
 impl SqlStore {
-    /// Takes the rows of one turn, and returns them as they are in the table.
+    /// Takes the rows of one turn.
     pub(crate) async fn claim_in_mysql(
         &self,
         token: &str,
         lease: Duration,
         turn: &Turn,
-    ) -> Result<Vec<QueryResult>, DbErr> {
-        let heads = self.heads(turn).await?;
+    ) -> Result<Taken, DbErr> {
+        let (heads, end) = self.heads(turn).await?;
         let transaction = self.database().begin_claim(!heads.is_empty()).await?;
         let mut rows = Vec::new();
         if !heads.is_empty() {
@@ -91,11 +94,12 @@ impl SqlStore {
             execute(&transaction, take(token, lease, &seqs(&rows)?)).await?;
         }
         transaction.commit().await?;
-        Ok(rows)
+        Ok(Taken { rows, end })
     }
 
-    /// The first rows of ordering keys, as many due ones as there may be with a key, from where the turn begins.
-    async fn heads(&self, turn: &Turn) -> Result<Vec<i64>, DbErr> {
+    /// The first rows of ordering keys, as many due ones as there may be with a key, from where the turn begins; and the key
+    /// where the look at them ended before the last one.
+    async fn heads(&self, turn: &Turn) -> Result<(Vec<i64>, Option<String>), DbErr> {
         let config_key = self.config_key();
         let end = format!("{config_key}\u{1}");
         let mut from = match turn.from.as_str() {
@@ -105,22 +109,31 @@ impl SqlStore {
         };
         let stretch = (4 * turn.keyed).max(STRETCH);
         let mut heads = Vec::new();
-        while heads.len() < turn.keyed {
+        let mut visited = 0;
+        let mut stretches = 0;
+        while heads.len() < turn.keyed && visited < turn.visits() && stretches < MOST_STRETCHES {
+            stretches += 1;
             let found = self.database().connection();
             let found = found.query_all_raw(heads_between(&from, &end, stretch)).await?;
             let mut looked_at = 0;
             for row in &found {
                 looked_at += row.try_get::<i64>("", "queued")?;
                 from = row.try_get("", "ordering_turn")?;
-                if row.try_get("", "is_due")? && heads.len() < turn.keyed {
+                visited += 1;
+                if row.try_get("", "is_due")? {
                     heads.push(row.try_get("", "seq")?);
                 }
+                if heads.len() == turn.keyed {
+                    break;
+                }
             }
-            if usize::try_from(looked_at).is_ok_and(|looked_at| looked_at < stretch) {
-                break;
+            let is_last = usize::try_from(looked_at).is_ok_and(|looked_at| looked_at < stretch);
+            if is_last && heads.len() < turn.keyed {
+                return Ok((heads, None));
             }
         }
-        Ok(heads)
+        let key = from.split_once('\0').map(|(_, key)| key.to_owned());
+        Ok((heads, key.filter(|_| turn.keyed > 0)))
     }
 }
 

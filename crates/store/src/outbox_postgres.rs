@@ -10,7 +10,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement};
 
 use crate::dialect::Dialect;
-use crate::outbox::{count, millis};
+use crate::outbox::{Taken, count, millis};
 use crate::sql_store::SqlStore;
 use crate::turns::Turn;
 
@@ -38,7 +38,8 @@ macro_rules! first_of_a_key {
 }
 
 /// The earliest pending row of each ordering key where it is due, with the transactions that may write, or have written, an
-/// earlier one. Parameters: config key, ordering key to begin at, how many keys that nobody writes to are enough.
+/// earlier one; and the row where the walk ended before the last key. Parameters: config key, ordering key to begin at, how
+/// many keys that nobody writes to are enough, how many keys to look at.
 ///
 /// `head` walks the ordering keys and looks only at the first row of each, so that a long queue behind one key costs
 /// nothing.
@@ -52,20 +53,21 @@ WITH RECURSIVE writer AS MATERIALIZED (
     GROUP BY classid, objid
 ),
 head AS (
-    SELECT first.*, (first.is_due AND first.writers = '')::integer AS found
+    SELECT first.*, (first.is_due AND first.writers = '')::integer AS found, 1 AS visited
     FROM (",
     first_of_a_key!(">= $2"),
     "
     ) AS first
     UNION ALL
-    SELECT next.*, head.found + (next.is_due AND next.writers = '')::integer
+    SELECT next.*, head.found + (next.is_due AND next.writers = '')::integer, head.visited + 1
     FROM head CROSS JOIN LATERAL (",
     first_of_a_key!("> head.ordering_key"),
     "
     ) AS next
-    WHERE head.found < $3
+    WHERE head.found < $3 AND head.visited < $4
 )
-SELECT ordering_key, seq, writers FROM head WHERE is_due"
+SELECT ordering_key, seq, writers, is_due, found >= $3 OR visited >= $4 AS is_end
+FROM head WHERE is_due OR visited >= $4"
 );
 
 /// Takes due rows under a lease. Parameters: config key, limit, token, lease in milliseconds, free ordering keys, the last
@@ -152,34 +154,46 @@ impl Held {
 }
 
 impl SqlStore {
-    /// Takes the rows of one turn, and returns them as they are in the table.
+    /// Takes the rows of one turn.
     pub(crate) async fn claim_in_postgres(
         &self,
         token: &str,
         lease: Duration,
         turn: &Turn,
-    ) -> Result<Vec<QueryResult>, DbErr> {
-        let (keys, seqs): (Vec<String>, Vec<i64>) = self.free_keys(turn).await?.into_iter().unzip();
+    ) -> Result<Taken, DbErr> {
+        let (free, end) = self.free_keys(turn).await?;
+        let (keys, seqs): (Vec<String>, Vec<i64>) = free.into_iter().unzip();
         let statement = postgres_claim(self.config_key(), token, lease, turn, keys, seqs);
-        self.database().connection().query_all_raw(statement).await
+        Ok(Taken { rows: self.database().connection().query_all_raw(statement).await?, end })
     }
 
-    /// Ordering keys whose first row may be taken, and up to which row that is known.
-    async fn free_keys(&self, turn: &Turn) -> Result<Vec<(String, i64)>, DbErr> {
+    /// Ordering keys whose first row may be taken, and up to which row that is known; and the key where the walk ended before
+    /// the last one.
+    async fn free_keys(&self, turn: &Turn) -> Result<(Vec<(String, i64)>, Option<String>), DbErr> {
         if turn.keyed == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
         let statement = postgres_heads(self.config_key(), turn);
         let rows = self.database().connection().query_all_raw(statement).await?;
-        let heads: Vec<Head> = rows.iter().map(head).collect::<Result<_, _>>()?;
+        let mut heads = Vec::new();
+        let mut end = None;
+        for row in &rows {
+            if row.try_get("", "is_end")? {
+                end = Some(row.try_get("", "ordering_key")?);
+            }
+            if row.try_get("", "is_due")? {
+                heads.push(head(row)?);
+            }
+        }
         let mut held = self.held();
-        Ok(heads.into_iter().filter_map(|head| held.free_up_to(head)).collect())
+        Ok((heads.into_iter().filter_map(|head| held.free_up_to(head)).collect(), end))
     }
 }
 
 /// The first rows of ordering keys.
 pub(crate) fn postgres_heads(config_key: &str, turn: &Turn) -> Statement {
-    let values = [config_key.into(), turn.from.as_str().into(), count(turn.keyed)];
+    let values =
+        [config_key.into(), turn.from.as_str().into(), count(turn.keyed), count(turn.visits())];
     Dialect::Postgres.statement(HEADS, values)
 }
 

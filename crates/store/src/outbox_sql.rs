@@ -1,45 +1,6 @@
-//! The statements of the outbox.
+//! The statements of the outbox that are the same in every database.
 
 use crate::dialect::Sql;
-
-/// Takes due rows under a lease. Parameters: config key, limit, token, lease in milliseconds, ordering key to begin at,
-/// the most rows with an ordering key.
-///
-/// `head` walks the ordering keys and looks only at the earliest pending row of each, so that a long queue behind one
-/// key costs nothing; a claimed row is still pending, so it holds the others back as well.
-pub(crate) const CLAIM_IN_SQLITE: &str = "\
-WITH RECURSIVE head (ordering_key, seq, is_due, found) AS (
-    SELECT o.ordering_key, o.seq, o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),
-        o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
-    FROM outbound_event AS o
-    WHERE o.seq = (
-        SELECT seq FROM outbound_event
-        WHERE config_key = $1 AND status = 'pending' AND ordering_key >= $5
-        ORDER BY ordering_key, seq LIMIT 1)
-    UNION ALL
-    SELECT o.ordering_key, o.seq, o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),
-        head.found + (o.due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-    FROM head JOIN outbound_event AS o ON o.seq = (
-        SELECT seq FROM outbound_event
-        WHERE config_key = $1 AND status = 'pending' AND ordering_key > head.ordering_key
-        ORDER BY ordering_key, seq LIMIT 1)
-    WHERE head.found < $6
-),
-keyed AS MATERIALIZED (SELECT seq FROM head WHERE is_due LIMIT $6),
-unkeyed AS MATERIALIZED (
-    SELECT seq FROM outbound_event
-    WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NULL
-      AND due_at <= strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
-    ORDER BY due_at, seq
-    LIMIT $2 - (SELECT count(*) FROM keyed)
-)
-UPDATE outbound_event
-SET claim_token = $3, claimed_until = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', printf('+%.3f seconds', $4 / 1000.0))
-WHERE seq IN (SELECT seq FROM keyed UNION ALL SELECT seq FROM unkeyed)
-RETURNING seq, id, topic, message_id, message_type, message_status, request_id, event_type, source_service,
-    parent_request_id, chain_depth, reply_to, payload, headers, retry_count, ordering_key,
-    CAST(strftime('%s', created_at) AS INTEGER) AS created_at,
-    strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(next_retry_at, enqueued_at)) AS due";
 
 /// Whether a claim might find something: a row that is due, or one with an ordering key, due or not. Parameter: config key.
 pub(crate) const PEEK: Sql = Sql {

@@ -34,6 +34,7 @@ macro_rules! every_promise {
             outbox::only_the_head_of_an_ordering_key_is_due,
             outbox::a_long_queue_behind_one_key_does_not_slow_a_claim,
             outbox::every_ordering_key_has_its_turn,
+            outbox::a_due_row_is_found_among_very_many_keys_that_wait,
             outbox::a_store_sees_only_its_own_config,
             outbox::enqueue_writes_what_the_builder_was_told,
             outbox::many_messages_are_written_at_once_in_their_order_or_none_is,

@@ -522,6 +522,28 @@ pub(crate) async fn every_ordering_key_has_its_turn(home: Home) {
     assert_eq!(store.claim(4, LEASE).await.unwrap().rows.len(), 0);
 }
 
+pub(crate) async fn a_due_row_is_found_among_very_many_keys_that_wait(home: Home) {
+    let key = if home.is_mysql() { "concat('k', n)" } else { "'k' || n" };
+    home.execute(&format!(
+        "INSERT INTO outbound_event (topic, payload, ordering_key, next_retry_at) \
+         SELECT 'event.a.b.c', '1', {key}, {} FROM {} AS n",
+        home.seconds_from_now(1_000),
+        home.numbers(5_000)
+    ))
+    .await;
+    let store = home.store();
+    for key in ["z", "a", "k2500x", "k9", "z", "b"] {
+        home.execute(&format!(
+            "INSERT INTO outbound_event (topic, payload, ordering_key) VALUES ('event.a.b.c', '1', '{key}x')"
+        ))
+        .await;
+        let held = claim(&store).await;
+        assert_eq!(held.rows.len(), 1, "{key}");
+        settle_all(&store, &held, Outcome::Published).await;
+    }
+    assert!(claim(&store).await.rows.is_empty());
+}
+
 pub(crate) async fn a_row_of_this_process_is_a_hint(home: Home) {
     let store = home.store();
     enqueue(home.database.connection(), NewMessage::bare("event.a.b.c", 1)).await.unwrap();
