@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use postroad_store::{CleaningRun, SqlStore};
 use postroad_worker_core::{
-    Begun, Claim, Cleaned, Heartbeat, InboxEntry, InboxStore, Maintenance, Occasion, OutboxStore,
-    RunEnd, Settlement, StoreError, Stored, WorkerRegistry,
+    Begun, Claim, Cleaned, Heartbeat, Hint, InboxEntry, InboxStore, Maintenance, Occasion,
+    OutboxStore, RunEnd, Settlement, StoreError, Stored, WorkerRegistry,
 };
 use tokio::sync::watch;
 
@@ -48,8 +48,8 @@ impl OutboxStore for Counting {
         self.inner.renew(token, lease).await
     }
 
-    async fn woken(&self) {
-        self.inner.woken().await;
+    async fn woken(&self) -> Hint {
+        self.inner.woken().await
     }
 
     fn is_told(&self) -> bool {

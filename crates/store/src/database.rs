@@ -145,6 +145,16 @@ impl Database {
         }
     }
 
+    /// How to open its file once more, where it is SQLite's and there is one.
+    pub(crate) fn sqlite_file(&self) -> Option<SqliteConnectOptions> {
+        if self.dialect != Dialect::Sqlite {
+            return None;
+        }
+        let options = self.connection.get_sqlite_connection_pool().connect_options();
+        let is_file = options.get_filename().exists();
+        is_file.then(|| options.as_ref().clone().create_if_missing(false))
+    }
+
     pub(crate) fn dialect(&self) -> Dialect {
         self.dialect
     }

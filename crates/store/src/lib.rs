@@ -34,6 +34,7 @@ mod string_list;
 mod text;
 mod turns;
 mod wake;
+mod wake_sqlite;
 mod workers;
 
 pub use database::{ConnectError, Database, connect};

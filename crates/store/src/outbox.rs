@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postroad_envelope::OutboxColumns;
-use postroad_worker_core::{Claim, OutboxRow, OutboxStore, Outcome, Settlement, StoreError};
+use postroad_worker_core::{Claim, Hint, OutboxRow, OutboxStore, Outcome, Settlement, StoreError};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use serde::Serialize;
 use uuid::Uuid;
@@ -34,8 +34,8 @@ impl OutboxStore for SqlStore {
         ask_again(|| execute(self.database().connection(), statement.clone())).await
     }
 
-    async fn woken(&self) {
-        self.wake().hint(self.database()).await;
+    async fn woken(&self) -> Hint {
+        self.wake().hint(self.database()).await
     }
 
     fn is_told(&self) -> bool {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
-use postroad_worker_core::StoreError;
+use postroad_worker_core::{Hint, StoreError};
 use sea_orm::ConnectionTrait;
 use sea_orm::sqlx;
 use sea_orm::sqlx::postgres::{PgListener, PgPool};
@@ -14,7 +14,9 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::Database;
+use crate::dialect::Dialect;
 use crate::fault::ask;
+use crate::wake_sqlite::Watcher;
 
 /// What the trigger of the outbox notifies.
 const CHANNEL: &str = "postroad_outbox";
@@ -23,7 +25,7 @@ const ECHO: Duration = Duration::from_secs(5);
 /// How often one is sent, to know that notifications come through.
 const ECHO_INTERVAL: Duration = Duration::from_mins(1);
 /// Between attempts to listen.
-const RETRY: Duration = Duration::from_secs(10);
+pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
 /// Counts rows that this process wrote, to whatever database: by the time the worker looks, most are committed.
 static WRITTEN: LazyLock<watch::Sender<u64>> = LazyLock::new(|| watch::Sender::new(0));
@@ -74,19 +76,34 @@ impl Wake {
 
     /// Ends when there is a hint that was not heard yet. The first call begins to listen, where the database can be
     /// listened to.
-    pub(crate) async fn hint(&self, database: &Database) {
-        if let Some(pool) = database.postgres_pool() {
-            self.listening.get_or_init(|| {
-                let listener =
-                    Listener { notify: self.notify.clone(), is_told: Arc::clone(&self.is_told) };
-                AbortOnDropHandle::new(tokio::spawn(listener.run(pool.clone())))
-            });
-        }
+    pub(crate) async fn hint(&self, database: &Database) -> Hint {
+        self.listen(database);
         let (mut own, mut notified) = (self.own.lock().await, self.notified.lock().await);
         tokio::select! {
             // Neither sender is ever dropped before.
-            _ = own.changed() => {}
-            _ = notified.changed() => {}
+            _ = own.changed() => Hint::Written,
+            _ = notified.changed() => match database.dialect() {
+                Dialect::Sqlite => Hint::Committed,
+                // A row of an ordering key may have to wait for another transaction.
+                Dialect::Postgres | Dialect::MySql => Hint::Written,
+            }
+        }
+    }
+
+    fn listen(&self, database: &Database) {
+        let (notify, is_told) = (&self.notify, &self.is_told);
+        if let Some(pool) = database.postgres_pool() {
+            self.listening.get_or_init(|| {
+                let listener = Listener { notify: notify.clone(), is_told: Arc::clone(is_told) };
+                AbortOnDropHandle::new(tokio::spawn(listener.run(pool.clone())))
+            });
+        } else if self.listening.get().is_none()
+            && let Some(file) = database.sqlite_file()
+        {
+            self.listening.get_or_init(|| {
+                let watcher = Watcher { notify: notify.clone(), is_told: Arc::clone(is_told) };
+                AbortOnDropHandle::new(tokio::spawn(watcher.run(file)))
+            });
         }
     }
 }

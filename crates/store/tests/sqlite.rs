@@ -5,9 +5,12 @@
 mod suite;
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use postroad_store::health::require;
 use postroad_store::{ConnectError, connect};
+use postroad_worker_core::{Hint, OutboxStore};
+use sea_orm::ConnectionTrait;
 use suite::home::Home;
 
 /// Runs a test on a new file.
@@ -30,6 +33,29 @@ macro_rules! declare_on_sqlite {
 }
 
 suite::every_promise!(declare_on_sqlite);
+
+#[tokio::test]
+async fn a_row_of_another_process_is_a_hint_once_it_is_committed() {
+    on_sqlite(|home: Home| async move {
+        let store = home.store();
+        let hint = async |within| tokio::time::timeout(within, store.woken()).await;
+        // Until the file is watched; hints of other tests in this process come meanwhile.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !store.is_told() {
+            assert!(tokio::time::Instant::now() < deadline, "it does not watch");
+            hint(Duration::from_millis(50)).await.ok();
+        }
+        // Plain SQL on a connection of its own, as another process has.
+        let other = home.neighbour().await;
+        let transaction = other.begin().await.unwrap();
+        let insert = "INSERT INTO outbound_event (topic, payload) VALUES ('event.a.b.c', '{}')";
+        transaction.execute_unprepared(insert).await.unwrap();
+        transaction.commit().await.unwrap();
+        while hint(Duration::from_secs(5)).await.unwrap() != Hint::Committed {}
+        other.close().await;
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn a_new_database_file_is_readable_for_its_owner_only() {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Hint;
+
 /// After a hint the relay looks again so soon, then after twice as long and so on.
 const EAGER: Duration = Duration::from_millis(1);
 /// So many times slower does a relay look that is told of new rows anyway: it still finds retries and what others left.
@@ -31,8 +33,11 @@ impl Default for Idle {
 
 impl Idle {
     /// There was a hint just now.
-    pub(crate) fn told() -> Self {
-        Self::Told(EAGER)
+    pub(crate) fn after(hint: Hint) -> Self {
+        match hint {
+            Hint::Written => Self::Told(EAGER),
+            Hint::Committed => Self::default(),
+        }
     }
 
     /// How long to wait before looking again, if nothing else is heard.
@@ -84,8 +89,9 @@ mod tests {
 
     #[test]
     fn after_a_hint_it_looks_again_soon_and_then_ever_later() {
-        let mut idle = Idle::told();
+        let mut idle = Idle::after(Hint::Written);
         let pauses: Vec<_> = (0..12).map(|_| idle.pause(POLL, true).as_millis()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000, 2_000]);
+        assert_eq!(Idle::after(Hint::Committed).pause(POLL, true), POLL);
     }
 }

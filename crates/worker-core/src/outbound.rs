@@ -20,7 +20,7 @@ use crate::context::{Context, jittered};
 use crate::idle::Idle;
 use crate::lease::Lease;
 use crate::link::{self, Link};
-use crate::{Claim, Codec, OutboxStore, Outcome, Settlement};
+use crate::{Claim, Codec, Hint, OutboxStore, Outcome, Settlement};
 
 /// One publishes while the other claims or settles.
 const LANES: u64 = 2;
@@ -115,8 +115,8 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
                     let pause = idle.pause(context.settings.poll_interval, context.store.is_told());
                     tokio::select! {
                         biased;
-                        () = self.wake.notified() => idle = Idle::told(),
-                        () = context.store.woken() => idle = Idle::told(),
+                        () = self.wake.notified() => idle = Idle::after(Hint::Written),
+                        hint = context.store.woken() => idle = Idle::after(hint),
                         () = context.pause(jittered(pause, rng)) => {}
                     }
                 }

@@ -101,7 +101,7 @@ pub trait OutboxStore: Send + Sync + 'static {
 
     /// Ends when rows may have become due since it ended last. Only a hint, which may come too early, too often or not at
     /// all: the relay looks by itself too. By default there never is one.
-    fn woken(&self) -> impl Future<Output = ()> + Send {
+    fn woken(&self) -> impl Future<Output = Hint> + Send {
         std::future::pending()
     }
 
@@ -119,6 +119,15 @@ pub trait OutboxStore: Send + Sync + 'static {
         token: &str,
         settlements: &[Settlement],
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
+}
+
+/// What is known when rows may have become due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// Rows were written. Their transaction may still be open, so that one look may come too early.
+    Written,
+    /// Something was committed, so that one look is enough.
+    Committed,
 }
 
 /// A message to be stored as an inbox row.
