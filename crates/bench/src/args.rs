@@ -68,6 +68,8 @@ pub(crate) enum Part {
     Spool,
     /// Messages a second by the number of workers
     Workers,
+    /// Messages a second beside a cleaner at work
+    Cleaning,
     /// Messages a second, CPU time and memory by the number of rows that wait
     Backlog,
 }

@@ -6,6 +6,7 @@
 mod args;
 mod bus;
 mod ceilings;
+mod cleaning;
 mod client;
 mod counting;
 mod engine;
@@ -68,6 +69,7 @@ async fn run(args: &Args, stores: &[Store]) -> Result<Report> {
         latency: Vec::new(),
         spool: Vec::new(),
         workers: Vec::new(),
+        cleaning: Vec::new(),
         backlog: Vec::new(),
         process: Vec::new(),
     };
@@ -83,7 +85,10 @@ async fn run(args: &Args, stores: &[Store]) -> Result<Report> {
     if args.wants(Part::Workers) {
         report.workers = scale::workers(args, stores, first).await?;
     }
-    // Last, because it leaves rows behind.
+    // Last, because they leave rows behind.
+    if args.wants(Part::Cleaning) {
+        report.cleaning = cleaning::measure(args, stores, first).await?;
+    }
     if args.wants(Part::Backlog) {
         (report.backlog, report.process) = scale::backlogs(args, stores, first).await?;
     }

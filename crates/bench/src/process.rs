@@ -20,11 +20,11 @@ use crate::stats::{as_f64, per_second};
 
 /// How long a worker is watched.
 const WATCH: Duration = Duration::from_secs(10);
-/// No worker takes longer to stop.
+/// Nothing takes longer to stop.
 const STOP: Duration = Duration::from_secs(30);
 /// Linux's clock tick, the unit of `/proc/PID/stat`.
 const TICKS_PER_SECOND: f64 = 100.0;
-const MESSAGES: usize = 50_000;
+pub(crate) const MESSAGES: usize = 50_000;
 
 /// One worker, from its start to its end.
 #[derive(Debug, Serialize)]
@@ -104,7 +104,7 @@ async fn watch(
         usage = Usage::of(worker.0.id())?;
     }
     let time = started.elapsed();
-    worker.stop().await?;
+    stop(&mut worker.0).await?;
     let messages = messages(&store.database, key).await?;
     Ok(Process {
         database: store.kind.name(),
@@ -129,19 +129,20 @@ async fn messages(database: &Database, key: &str) -> Result<usize> {
 /// Killed when dropped.
 struct Worker(Child);
 
-impl Worker {
-    /// By SIGTERM, as a service manager does.
-    async fn stop(&mut self) -> Result<ExitStatus> {
-        let signalled = Command::new("kill").arg(self.0.id().to_string()).status()?;
-        ensure!(signalled.success(), "cannot signal the worker");
-        let until = Instant::now() + STOP;
-        loop {
-            if let Some(status) = self.0.try_wait()? {
-                return Ok(status);
-            }
-            ensure!(Instant::now() < until, "the worker did not stop");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+/// Stops a process by SIGTERM, as a service manager does.
+pub(crate) async fn stop(process: &mut Child) -> Result<ExitStatus> {
+    if let Some(status) = process.try_wait()? {
+        return Ok(status);
+    }
+    let signalled = Command::new("kill").arg(process.id().to_string()).status()?;
+    ensure!(signalled.success(), "cannot signal the process");
+    let until = Instant::now() + STOP;
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
         }
+        ensure!(Instant::now() < until, "the process did not stop");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -154,7 +155,7 @@ impl Drop for Worker {
 }
 
 /// The binary that was built beside this one.
-fn postroad(url: &str) -> Result<Command> {
+pub(crate) fn postroad(url: &str) -> Result<Command> {
     let binary: PathBuf = std::env::current_exe()?.with_file_name("postroad");
     ensure!(binary.exists(), "`{}` is not built; `cargo xtask bench` builds it", binary.display());
     let mut command = Command::new(binary);

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::cleaning::Cleaning;
 use crate::latency::{Latency, Percentiles};
 use crate::machine::Machine;
 use crate::process::Process;
@@ -21,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) latency: Vec<Latency>,
     pub(crate) spool: Vec<Spool>,
     pub(crate) workers: Vec<Workers>,
+    pub(crate) cleaning: Vec<Cleaning>,
     pub(crate) backlog: Vec<Backlog>,
     pub(crate) process: Vec<Process>,
 }
@@ -40,6 +42,7 @@ impl Report {
         self.latency(&mut text);
         self.spool(&mut text);
         self.workers(&mut text);
+        self.cleaning(&mut text);
         self.backlog(&mut text);
         self.process(&mut text);
         text
@@ -97,6 +100,18 @@ impl Report {
             format!("{} | {} | {:.0} | {:.0}", row.database, row.number, row.out, row.into)
         });
         table(text, "Workers, messages a second", "database | workers | out | in", 1, rows);
+    }
+
+    fn cleaning(&self, text: &mut String) {
+        let header = "database | old rows | deleted/s | messages/s without | beside it | reached";
+        let rows = self.cleaning.iter().map(|row| {
+            let Cleaning { database, old_rows, deleted, alone, beside, reached, .. } = row;
+            let reached = reached * 100.0;
+            format!(
+                "{database} | {old_rows} | {deleted:.0} | {alone:.0} | {beside:.0} | {reached:.0} %"
+            )
+        });
+        table(text, "A worker beside a cleaner", header, 1, rows);
     }
 
     fn backlog(&self, text: &mut String) {
