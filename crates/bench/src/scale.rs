@@ -16,7 +16,9 @@ use crate::servers::Store;
 use crate::stats::{median, per_second};
 
 /// So many of a long backlog are measured.
-const SAMPLE: usize = 20_000;
+const SAMPLE: usize = 40_000;
+/// A short one is measured so often at the most.
+const MOST_TIMES: usize = 10;
 
 /// In messages a second.
 #[derive(Debug, Serialize)]
@@ -45,22 +47,23 @@ pub(crate) async fn workers(
 ) -> Result<Vec<Workers>> {
     let mut found = Vec::new();
     for store in stores {
-        for workers in args.workers.iter().copied().filter(|workers| *workers > 0) {
-            eprintln!("workers: {}, {broker}, {workers}", store.kind);
-            let rounds = args.rounds.max(1);
-            let mut rates = Vec::new();
-            for _ in 0..rounds {
+        let numbers: Vec<_> = args.workers.iter().copied().filter(|number| *number > 0).collect();
+        let mut rates = vec![Vec::new(); numbers.len()];
+        // By turns, so that what else the machine does falls on all of them.
+        for round in 1..=args.rounds.max(1) {
+            for (workers, rates) in numbers.iter().copied().zip(&mut rates) {
+                eprintln!("workers: {}, {broker}, {workers}, round {round}", store.kind);
                 let pair = with_workers(args, store, broker, workers).await;
                 rates.push(pair.with_context(|| format!("{} with {workers} workers", store.kind))?);
             }
-            found.push(Workers {
-                database: store.kind.name(),
-                broker: broker.name(),
-                number: workers,
-                out: median(rates.iter().map(|(out, _)| *out)),
-                into: median(rates.iter().map(|(_, into)| *into)),
-            });
         }
+        found.extend(numbers.into_iter().zip(rates).map(|(number, rates)| Workers {
+            database: store.kind.name(),
+            broker: broker.name(),
+            number,
+            out: median(rates.iter().map(|(out, _)| *out)),
+            into: median(rates.iter().map(|(_, into)| *into)),
+        }));
     }
     Ok(found)
 }
@@ -98,31 +101,32 @@ pub(crate) async fn backlogs(
     let (mut found, mut processes) = (Vec::new(), Vec::new());
     let largest = args.backlogs.iter().copied().max().unwrap_or_default();
     for store in stores {
-        for waiting in args.backlogs.iter().copied().filter(|waiting| *waiting > 0) {
-            eprintln!("backlog: {}, {broker}, {waiting} rows", store.kind);
-            let sample = waiting.min(SAMPLE);
-            // Short ones are over before they can be measured well.
-            let times = if sample < SAMPLE { 10 } else { 1 };
-            let mut rates = Vec::new();
-            let mut key = String::new();
-            for _ in 0..times {
-                key = input::fill(&store.database, waiting, args.bytes).await?;
-                let time = first(store, broker, &key, sample).await;
-                let time = time.with_context(|| format!("{} with {waiting} rows", store.kind))?;
-                rates.push(per_second(sample, time));
-            }
-            found.push(Backlog {
-                database: store.kind.name(),
-                broker: broker.name(),
-                waiting,
-                out: median(rates.into_iter()),
-            });
-            if waiting == largest {
-                eprintln!("process: {}, {broker}", store.kind);
-                processes.push(process::outbound(args, store, broker, &key, waiting).await?);
-                processes.push(process::inbound(args, store, broker).await?);
+        let backlogs: Vec<_> = args.backlogs.iter().copied().filter(|rows| *rows > 0).collect();
+        let mut rates = vec![Vec::new(); backlogs.len()];
+        let mut key = String::new();
+        for round in 1..=args.rounds.max(1) {
+            for (waiting, rates) in backlogs.iter().copied().zip(&mut rates) {
+                eprintln!("backlog: {}, {broker}, {waiting} rows, round {round}", store.kind);
+                let sample = waiting.min(SAMPLE);
+                // Short ones are over before they can be measured well.
+                for _ in 0..(SAMPLE / sample).min(MOST_TIMES) {
+                    key = input::fill(&store.database, waiting, args.bytes).await?;
+                    let time = first(store, broker, &key, sample).await;
+                    let time =
+                        time.with_context(|| format!("{} with {waiting} rows", store.kind))?;
+                    rates.push(per_second(sample, time));
+                }
             }
         }
+        found.extend(backlogs.into_iter().zip(rates).map(|(waiting, rates)| Backlog {
+            database: store.kind.name(),
+            broker: broker.name(),
+            waiting,
+            out: median(rates.into_iter()),
+        }));
+        eprintln!("process: {}, {broker}", store.kind);
+        processes.push(process::outbound(args, store, broker, &key, largest).await?);
+        processes.push(process::inbound(args, store, broker).await?);
     }
     Ok((found, processes))
 }
