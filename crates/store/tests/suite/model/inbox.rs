@@ -77,7 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub(crate) async fn the_inbox_does_what_a_list_in_memory_would(home: Home) {
+pub(super) async fn try_it(home: Home) {
     let neighbour = home.neighbour().await;
     try_sequences(vec(step(), 1..20), async |steps| {
         for table in ["inbound_event", "inbound_dedupe", "quarantined_message"] {

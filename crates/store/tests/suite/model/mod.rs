@@ -3,18 +3,33 @@
 mod inbox;
 mod outbox;
 
-pub(crate) use inbox::the_inbox_does_what_a_list_in_memory_would;
-pub(crate) use outbox::the_outbox_does_what_a_list_in_memory_would;
-
 use std::env;
 use std::fmt::Debug;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
+
+use crate::suite::home::Home;
 
 /// Sequences for each database, unless `POSTROAD_TEST_SCALE` asks for a multiple.
 const SEQUENCES: u32 = 40;
+
+pub(crate) async fn the_outbox_does_what_a_list_in_memory_would(home: Home) {
+    on_one_thread(|| outbox::try_it(home)).await;
+}
+
+pub(crate) async fn the_inbox_does_what_a_list_in_memory_would(home: Home) {
+    on_one_thread(|| inbox::try_it(home)).await;
+}
+
+/// What proptest draws stays on its thread.
+async fn on_one_thread<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let runtime = Handle::current();
+    spawn_blocking(move || runtime.block_on(test())).await.unwrap();
+}
 
 /// Tries many sequences; of one that fails, the shortest that still does is told, with the seed of the run.
 async fn try_sequences<T: Debug + Clone>(

@@ -66,6 +66,7 @@ struct Model {
 }
 
 impl Model {
+    /// A row that a person tries again is the head of its key once more, whether or not a later one is being sent.
     fn is_due(&self, seq: i64) -> bool {
         let row = &self.rows[&seq];
         let is_head = row.key.is_none()
@@ -142,7 +143,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-pub(crate) async fn the_outbox_does_what_a_list_in_memory_would(home: Home) {
+pub(super) async fn try_it(home: Home) {
     let neighbour = home.neighbour().await;
     try_sequences(vec(step(), 1..40), async |steps| {
         home.execute("DELETE FROM outbound_event").await;
