@@ -107,7 +107,9 @@ async fn take(
             let entries: Vec<_> = batch.iter().map(|message| entry(*message)).collect();
             let stored = workers[usize::from(*second)].store(&entries).await.unwrap();
             let mut expected = Stored::default();
-            batch.iter().for_each(|message| model.store(*message, &mut expected));
+            for message in batch {
+                model.store(*message, &mut expected);
+            }
             same("stored", stored, expected)?;
         }
         Step::Done(row) | Step::Fail(row) if !model.rows.is_empty() => {

@@ -61,6 +61,7 @@ async fn try_sequences<T: Debug + Clone>(
 }
 
 /// `Err` where what is there is not what the model says.
+#[expect(clippy::needless_pass_by_value, reason = "so that a call is as short as an assertion")]
 fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
     if found == expected {
         Ok(())

@@ -14,7 +14,7 @@ use super::{same, try_sequences};
 use crate::suite::home::Home;
 
 const LEASE: Duration = Duration::from_mins(10);
-const LATER: Duration = Duration::from_mins(60);
+const LATER: Duration = Duration::from_hours(1);
 const KEYS: [&str; 2] = ["a", "b"];
 
 #[derive(Debug, Clone)]
