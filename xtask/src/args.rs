@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::servers::Kind;
@@ -36,6 +37,16 @@ Examples:
   export POSTROAD_TEST_AMQP_URL=amqp://user:password@127.0.0.1:5672/%2f
   export POSTROAD_TEST_POSTGRES_URL=postgres://user:password@127.0.0.1:5432/postgres
   cargo xtask itest --brokers given";
+
+const FUZZ_EXAMPLES: &str = "\
+It builds the folder `fuzz` with coverage, by the stable toolchain and a C++ compiler, which
+takes a while the first time. What is learnt stays in target/fuzz/corpus. An input that breaks
+something is left in target/fuzz/findings; once that is mended, move it to
+crates/fuzz/cases/TARGET/, where `cargo test` tries it.
+
+Examples:
+  cargo xtask fuzz                              every target for ten minutes
+  cargo xtask fuzz --minutes 60 --target edgex  one of them for an hour";
 
 /// Setup, tests, demo and benchmarks for those who change the code.
 #[derive(Debug, Parser)]
@@ -85,6 +96,9 @@ pub(crate) enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Feed what reads other people's bytes with what breaks such readers, by libFuzzer
+    #[command(after_help = FUZZ_EXAMPLES)]
+    Fuzz(FuzzOptions),
     /// Run what continuous integration runs: format, lints, docs, licences and every test
     Ci,
 }
@@ -98,6 +112,20 @@ pub(crate) struct ItestOptions {
     /// Only tests with this in their name; may be given more than once
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Vec<String>,
+}
+
+/// What to fuzz, and for how long.
+#[derive(clap::Args, Debug)]
+pub(crate) struct FuzzOptions {
+    /// How long each target runs
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) minutes: u64,
+    /// Which targets; may be given more than once, all if not given
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(crate::fuzz::TARGETS))]
+    pub(crate) target: Vec<String>,
+    /// How many targets run at once; as many as there are processors, if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) at_once: Option<usize>,
 }
 
 /// Where the servers of a test come from.

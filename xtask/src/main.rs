@@ -5,6 +5,7 @@ mod brokers;
 mod cargo;
 mod docker;
 mod find;
+mod fuzz;
 mod handshake;
 mod interrupt;
 mod itest;
@@ -44,6 +45,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Itest(options) => itest::run(&options),
         Task::Servers { kinds } => tasks::servers(&kinds),
         Task::Bench { json, args } => tasks::bench(json.as_deref(), &args),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Ci => tasks::ci(),
     }
 }

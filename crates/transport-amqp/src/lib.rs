@@ -40,6 +40,8 @@ mod breaker;
 mod check;
 mod connect;
 mod events;
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod incoming;
 mod link;

@@ -40,6 +40,8 @@ mod transport;
 mod publisher;
 mod writer;
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod inlet;
 mod link;
 #[doc(hidden)]

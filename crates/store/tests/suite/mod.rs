@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod health;
 pub(crate) mod home;
 pub(crate) mod inbox;
+pub(crate) mod model;
 pub(crate) mod outbox;
 pub(crate) mod retention;
 pub(crate) mod schema;
@@ -54,6 +55,8 @@ macro_rules! every_promise {
             inbox::two_stores_may_take_the_same_messages_at_once,
             inbox::a_person_marks_messages_as_done_or_failed,
             inbox::quarantine_is_purged_by_id_by_age_or_altogether,
+            model::the_outbox_does_what_a_list_in_memory_would,
+            model::the_inbox_does_what_a_list_in_memory_would,
             health::a_healthy_database_has_nothing_to_complain_of,
             health::each_index_of_the_migrations_is_missed_and_the_advice_makes_it_again,
             health::a_row_that_nobody_takes_is_told,

@@ -45,6 +45,13 @@ pub(crate) enum LogError {
     Store(String),
 }
 
+impl LogError {
+    /// Whether somebody else has it open.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked)
+    }
+}
+
 impl From<fjall::Error> for LogError {
     fn from(error: fjall::Error) -> Self {
         match error {

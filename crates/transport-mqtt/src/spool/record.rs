@@ -23,6 +23,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Reads a record and writes it again.
+    pub(crate) fn again(bytes: &[u8]) -> Option<Vec<u8>> {
+        let record = decode(bytes)?;
+        Some(encode(record.id, record.flags, &record.topic, &record.body))
+    }
+
     /// A message of no topic whose body is what the spool has, so that it is kept.
     pub(super) fn unreadable(bytes: &[u8]) -> Self {
         Self {
