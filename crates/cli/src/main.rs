@@ -26,6 +26,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::init(cli.global.log_format, matches!(cli.command, Command::Demo(_)));
     let output = Output::new();
+    #[cfg(feature = "fault-injection")]
+    if let Err(error) = postroad_fault_points::arm() {
+        return output.failure(&error.into());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)

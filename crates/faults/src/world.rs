@@ -30,6 +30,8 @@ pub const WINDOW: u64 = 256;
 pub const LEASE: Duration = Duration::from_secs(5);
 /// Seconds; two of them without a sign of life end a connection.
 pub const HEARTBEAT: u64 = 4;
+/// For a worker to be ready on a busy machine.
+const START: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(50);
 /// Rows of the inbox that are read in one go.
 const PAGE: usize = 20_000;
@@ -140,7 +142,7 @@ impl World {
             network,
             workers: Vec::new(),
             terms: Terms { duplicates: 0, broker_may_lose: false, loops: true },
-            drain: Duration::from_secs(90),
+            drain: Duration::from_mins(1),
             expected_quarantine: 0,
             notes: Vec::new(),
             options,
@@ -155,7 +157,19 @@ impl World {
         world.run(&["migrate", "up"])?;
         fs::write(&file, world.config())?;
         world.run(&["config", "import", "import.toml"])?;
+        world.subscribe().await?;
         Ok(world.with_traffic(writer, rate))
+    }
+
+    /// Lets a worker make its queue or session, so that nothing is put in before there is a place for it.
+    async fn subscribe(&self) -> Result<()> {
+        let mut worker = self.worker(&[]);
+        self.until_status(START, "running").await?;
+        // One that is stopped would give up its place in a group.
+        worker.kill();
+        self.sql.execute("DELETE FROM event_bus_worker").await?;
+        self.sql.execute("UPDATE event_bus_runtime_config SET worker_status = NULL").await?;
+        Ok(())
     }
 
     fn with_traffic(mut self, writer: Sql, rate: Pace) -> Self {

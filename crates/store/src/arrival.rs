@@ -1,5 +1,6 @@
 //! One arrived message on its way into the inbox.
 
+use postroad_fault_points::{Bug, has};
 use postroad_worker_core::{InboxEntry, InboxRow, Original, Quarantined, reason};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -143,7 +144,9 @@ fn quarantined(row: &InboxRow, reason: &'static str, detail: String) -> Quaranti
 /// Each part with its length before it, so that no two triples read the same.
 fn dedupe_key(config_key: &str, row: &InboxRow) -> String {
     let mut digest = Sha256::new();
-    for part in [config_key, &row.topic, &row.message_id] {
+    let lower = has(Bug::CaseInsensitiveIds).then(|| row.message_id.to_lowercase());
+    let message_id = lower.as_deref().unwrap_or(&row.message_id);
+    for part in [config_key, &row.topic, message_id] {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }

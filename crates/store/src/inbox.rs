@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use postroad_fault_points::{Point, reached};
 use postroad_worker_core::{InboxEntry, InboxStore, Quarantined, StoreError, Stored};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
 use serde::Serialize;
@@ -67,6 +68,7 @@ impl SqlStore {
             self.quarantine(&transaction, entry).await?;
             stored.quarantined += 1;
         }
+        reached(Point::AfterInsertBeforeCommit);
         transaction.commit().await?;
         Ok(stored)
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postroad_envelope::OutboxColumns;
+use postroad_fault_points::{Point, is_armed, reached};
 use postroad_worker_core::{Claim, OutboxRow, OutboxStore, Outcome, Settlement, StoreError};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 use serde::Serialize;
@@ -103,13 +104,17 @@ impl SqlStore {
 
     async fn try_settle(&self, token: &str, settlements: &[Settlement]) -> Result<usize, DbErr> {
         let statements = self.settle_statements(token, settlements);
-        if let [statement] = statements.as_slice() {
+        // One statement is done or not done; to end in the middle of it takes a transaction.
+        if let [statement] = statements.as_slice()
+            && !is_armed(Point::InSettle)
+        {
             return execute(self.database().connection(), statement.clone()).await;
         }
         let transaction = self.database().begin().await?;
         let mut settled = 0;
         for statement in statements {
             settled += execute(&transaction, statement).await?;
+            reached(Point::InSettle);
         }
         transaction.commit().await?;
         Ok(settled)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use postroad_fault_points::{Bug, has};
 use tokio::time::Instant;
 
 /// Messages in flight, by the delivery tag that the broker gives them by counting.
@@ -110,6 +111,11 @@ impl<T> Tracker<T> {
         multiple: bool,
         taken: bool,
     ) -> Result<Vec<(T, Outcome)>, OutOfStep> {
+        let tag = if has(Bug::DeliveryTagOffByOne) && tag > 0 {
+            tag.saturating_add(1).min(self.last_tag)
+        } else {
+            tag
+        };
         let settled = if multiple {
             let through = if tag == 0 { self.last_tag } else { tag };
             if through > self.last_tag {

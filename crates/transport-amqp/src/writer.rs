@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad_fault_points::{Bug, Point, has, reached};
 use postroad_transport::PublishError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -156,17 +157,24 @@ impl Writer {
     }
 
     async fn send(&mut self, job: Job) -> Result<(), String> {
-        let Job { message, waiter } = job;
+        let Job { message, mut waiter } = job;
         if waiter.is_closed() {
             return Ok(());
         }
         let arguments = message.arguments(&self.settings.exchange);
         let key = ReturnKey { message_id: message.message_id, topic: message.topic };
+        let hasty = has(Bug::PublishedBeforeConfirm)
+            .then(|| std::mem::replace(&mut waiter, oneshot::channel().0));
         // Before the sending, so that no confirm can come first.
         self.tracker.insert(waiter, message.size, Instant::now(), message.mandatory.then_some(key));
         let publish = self.link.channel.basic_publish(message.properties, message.body, arguments);
         match timeout(self.settings.write_timeout, publish).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                reached(Point::AfterWriteBeforeConfirm);
+                // As in `hear`.
+                hasty.and_then(|waiter| waiter.send(Ok(())).ok());
+                Ok(())
+            }
             Ok(Err(error)) => Err(format!("cannot send: {error}")),
             Err(_) => Err(format!("cannot send within {:?}", self.settings.write_timeout)),
         }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use paho_mqtt::Message;
+use postroad_fault_points::{Bug, Point, has, reached};
 use postroad_transport::{Outgoing, PublishError, Publisher};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -100,6 +101,14 @@ impl MqttPublisher {
             // Whoever dropped its publish before this does not want it sent any more.
             if !waiter.is_closed() {
                 let token = client.publish(prepared);
+                reached(Point::AfterWriteBeforeConfirm);
+                let waiter = if has(Bug::PublishedBeforeConfirm) {
+                    // As in `Writer`.
+                    waiter.send(Ok(())).ok();
+                    oneshot::channel().0
+                } else {
+                    waiter
+                };
                 // The task has ended: then the connection has.
                 sent.send(Sent { token, waiter, place }).ok();
             }

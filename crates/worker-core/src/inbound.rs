@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use postroad_fault_points::{Bug, Point, has, reached};
 use postroad_transport::{Delivery, Disconnected, Subscriber, Transport};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
@@ -86,6 +87,9 @@ async fn take_in<S: InboxStore, C: Codec>(
     // Half of the prefetch, so that the broker sends the next half meanwhile.
     let most = context.settings.batch_size.min(subscriber.prefetch() / 2).max(1);
     let batch = Batch::collect(first, most, subscriber, context);
+    if has(Bug::AcknowledgedBeforeCommit) {
+        subscriber.acknowledge_through(batch.last).await?;
+    }
     let stored = context.insist("inbound", || context.store.store(&batch.entries)).await;
     let Some(stored) = stored else {
         tracing::warn!(
@@ -98,7 +102,9 @@ async fn take_in<S: InboxStore, C: Codec>(
     totals.received.add(stored.inserted);
     totals.duplicates.add(stored.duplicates);
     totals.quarantined.add(stored.quarantined);
+    reached(Point::AfterCommitBeforeAck);
     subscriber.acknowledge_through(batch.last).await?;
+    reached(Point::AfterAck);
     Ok(true)
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use postroad_fault_points::{Point, reached};
 use postroad_transport::{Outgoing, PublishError, Publisher, Transport};
 use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
@@ -121,6 +122,7 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
                     }
                 }
                 Some(claim) => {
+                    reached(Point::AfterClaim);
                     let bytes: usize = claim.rows.iter().map(|row| row.columns.payload.len()).sum();
                     self.row_bytes.store(bytes / claim.rows.len(), Ordering::Relaxed);
                     return Some((claim, publisher, claimed_at));
@@ -202,6 +204,9 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
                     None => batch.settled.append(outcomes),
                 },
                 Some((seq, result, place)) = publishing.next() => {
+                    if result.is_ok() {
+                        reached(Point::AfterConfirmBeforeSettle);
+                    }
                     served &= !matches!(result, Err(PublishError::Unconfirmed(_)));
                     batch.judge(seq, result, place, settings, rng);
                 }
@@ -255,12 +260,14 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         if self.careful.load(Ordering::Relaxed) == 0 {
             let place = self.window.acquire().await.expect(NEVER_CLOSED);
             lease.allows().await;
+            reached(Point::BeforePublish);
             return (seq, publisher.publish(message).await, Some(place));
         }
         // Alone, so that a message that breaks the connection is known by it.
         let whole = u32::try_from(self.context.settings.window.max(1)).unwrap_or(u32::MAX);
         let alone = self.window.acquire_many(whole).await.expect(NEVER_CLOSED);
         lease.allows().await;
+        reached(Point::BeforePublish);
         let result = publisher.publish(message).await;
         if !matches!(result, Err(PublishError::Unconfirmed(_))) {
             let less = |left: usize| Some(left.saturating_sub(1));

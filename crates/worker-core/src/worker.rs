@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use postroad_fault_points::{Point, reached};
 use postroad_transport::{Kept, Transport};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -76,6 +77,7 @@ where
             () = heartbeats(&context, &*transport, &identity) => {}
             () = watch_stop(&context) => {}
         }
+        reached(Point::InShutdown);
         let last = heartbeat(&context, transport.kept(), &identity, WorkerStatus::Stopped);
         if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
             tracing::warn!("could not tell the database that this worker stopped");
@@ -90,6 +92,7 @@ where
 async fn watch_stop<S, C>(context: &Context<S, C>) {
     context.stop.cancelled().await;
     tracing::info!("stopping: finishing what is in hand");
+    reached(Point::InShutdown);
     context.state.stopping();
     sleep(context.settings.grace.mul_f64(0.7)).await;
     context.give_up.cancel();

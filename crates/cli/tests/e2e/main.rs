@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod doctor_servers;
 mod embedded;
+mod fault_points;
 mod files;
 mod quarantine;
 mod retention;
