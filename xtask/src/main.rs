@@ -44,6 +44,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Itest(options) => itest::run(&options),
         Task::Servers { kinds } => tasks::servers(&kinds),
         Task::Bench { json, args } => tasks::bench(json.as_deref(), &args),
+        Task::Faults { release, args } => tasks::faults(release, &args),
         Task::Ci => tasks::ci(),
     }
 }

@@ -10,34 +10,34 @@ use crate::world::World;
 
 /// Something that goes wrong.
 #[derive(Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// `F1` and so on.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// What it is, in a line.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// What it breaks.
-    pub needs: Needs,
+    pub(crate) needs: Needs,
     /// Whether it can happen with these.
-    pub applies: fn(Db, Kind) -> Applies,
+    pub(crate) applies: fn(Db, Kind) -> Applies,
     /// Starts workers, breaks things and mends them. At its end all is well and at least one worker runs; what the fault
     /// demands beside the verdict is checked here.
-    pub inject: for<'w> fn(&'w mut World) -> LocalBoxFuture<'w, Result<()>>,
+    pub(crate) inject: for<'w> fn(&'w mut World) -> LocalBoxFuture<'w, Result<()>>,
 }
 
 /// Which servers a cell has for itself.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Needs {
+pub(crate) struct Needs {
     /// The broker.
-    pub broker: bool,
+    pub(crate) broker: bool,
     /// The server of the database.
-    pub database: bool,
+    pub(crate) database: bool,
     /// Several workers share an MQTT subscription.
-    pub group: bool,
+    pub(crate) group: bool,
 }
 
 /// Whether a fault can happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Applies {
+pub(crate) enum Applies {
     /// It can.
     Yes,
     /// There is no such thing here.
@@ -50,13 +50,13 @@ pub enum Applies {
 
 /// One cell.
 #[derive(Debug, Clone, Copy)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// What goes wrong.
-    pub fault: &'static Fault,
+    pub(crate) fault: &'static Fault,
     /// With which database.
-    pub db: Db,
+    pub(crate) db: Db,
     /// And which broker.
-    pub broker: Kind,
+    pub(crate) broker: Kind,
 }
 
 impl fmt::Display for Cell {
@@ -66,12 +66,12 @@ impl fmt::Display for Cell {
 }
 
 /// Everywhere.
-pub fn always(_: Db, _: Kind) -> Applies {
+pub(crate) fn always(_: Db, _: Kind) -> Applies {
     Applies::Yes
 }
 
 /// Only with RabbitMQ.
-pub fn rabbitmq_only(_: Db, broker: Kind) -> Applies {
+pub(crate) fn rabbitmq_only(_: Db, broker: Kind) -> Applies {
     match broker {
         Kind::Rabbitmq => Applies::Yes,
         Kind::Mqtt => Applies::No("MQTT has no such thing"),
@@ -79,7 +79,7 @@ pub fn rabbitmq_only(_: Db, broker: Kind) -> Applies {
 }
 
 /// Only with MQTT.
-pub fn mqtt_only(_: Db, broker: Kind) -> Applies {
+pub(crate) fn mqtt_only(_: Db, broker: Kind) -> Applies {
     match broker {
         Kind::Mqtt => Applies::Yes,
         Kind::Rabbitmq => Applies::No("RabbitMQ has no such thing"),
@@ -87,7 +87,7 @@ pub fn mqtt_only(_: Db, broker: Kind) -> Applies {
 }
 
 /// Only where a database is a server.
-pub fn server_only(db: Db, _: Kind) -> Applies {
+pub(crate) fn server_only(db: Db, _: Kind) -> Applies {
     match db {
         Db::Sqlite => Applies::No("SQLite is a file, with no network before it"),
         Db::Postgres | Db::Mariadb => Applies::Yes,

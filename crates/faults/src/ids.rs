@@ -7,7 +7,7 @@ const LETTERS: [char; 10] = ['a', 'b', 'c', 'x', 'ä', 'ß', '€', '𝄞', ' ',
 
 /// Which way a message was put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// By a row of the outbox.
     Outbox,
     /// By a client of the broker.
@@ -16,7 +16,7 @@ pub enum Way {
 
 impl Way {
     /// Both.
-    pub const ALL: [Self; 2] = [Self::Outbox, Self::Sender];
+    pub(crate) const ALL: [Self; 2] = [Self::Outbox, Self::Sender];
 
     fn letters(self) -> (char, char) {
         match self {
@@ -26,7 +26,7 @@ impl Way {
     }
 
     /// The topic of its messages in a cell of this tag.
-    pub fn topic(self, tag: &str) -> String {
+    pub(crate) fn topic(self, tag: &str) -> String {
         match self {
             Self::Outbox => format!("event.{tag}.outbox.written"),
             Self::Sender => format!("event.{tag}.sender.sent"),
@@ -35,7 +35,7 @@ impl Way {
 }
 
 /// The message id of a number. Two neighbours differ only in case, so that who does not look at it takes them for one.
-pub fn id(way: Way, number: u64) -> String {
+pub(crate) fn id(way: Way, number: u64) -> String {
     let (lower, upper) = way.letters();
     if number.is_multiple_of(2) {
         format!("{lower}-{}-a", number / 2)
@@ -45,7 +45,7 @@ pub fn id(way: Way, number: u64) -> String {
 }
 
 /// The number of an id of [`id`].
-pub fn number(id: &str) -> Option<(Way, u64)> {
+pub(crate) fn number(id: &str) -> Option<(Way, u64)> {
     let mut parts = id.split('-');
     let (letter, half, case) = (parts.next()?, parts.next()?.parse::<u64>().ok()?, parts.next()?);
     if parts.next().is_some() {
@@ -61,7 +61,7 @@ pub fn number(id: &str) -> Option<(Way, u64)> {
 }
 
 /// The payload of a number, as it is put in. No quotes and backslashes, so that it is a literal of every database.
-pub fn payload(seed: u64, way: Way, number: u64) -> String {
+pub(crate) fn payload(seed: u64, way: Way, number: u64) -> String {
     let (lower, _) = way.letters();
     let mut dice = fastrand::Rng::with_seed(seed ^ (number << 1) ^ u64::from(lower));
     let length = dice.usize(..96);
@@ -70,12 +70,12 @@ pub fn payload(seed: u64, way: Way, number: u64) -> String {
 }
 
 /// Whether a payload is that of a number, however a database has spaced it.
-pub fn is_payload(seed: u64, way: Way, number: u64, found: &Value) -> bool {
+pub(crate) fn is_payload(seed: u64, way: Way, number: u64, found: &Value) -> bool {
     serde_json::from_str::<Value>(&payload(seed, way, number)).is_ok_and(|value| value == *found)
 }
 
 /// The envelope of a message of the sender.
-pub fn envelope(seed: u64, tag: &str, number: u64) -> String {
+pub(crate) fn envelope(seed: u64, tag: &str, number: u64) -> String {
     let way = Way::Sender;
     let (id, topic, payload) = (id(way, number), way.topic(tag), payload(seed, way, number));
     format!(

@@ -23,7 +23,7 @@ use crate::world::World;
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Runs all cells that are wanted and writes the report. Whether none failed.
-pub async fn run(options: Options, seed: u64) -> Result<bool> {
+pub(crate) async fn run(options: Options, seed: u64) -> Result<bool> {
     let cells = wanted(&options)?;
     let options = Arc::new(options);
     let servers = Arc::new(Servers::default());

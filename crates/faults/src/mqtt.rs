@@ -17,7 +17,7 @@ const PACKET: usize = 16 << 20;
 const INFLIGHT: u16 = 1_000;
 
 /// Sends at QoS 1.
-pub struct Publisher {
+pub(crate) struct Publisher {
     client: AsyncClient,
     events: EventLoop,
     sent: usize,
@@ -31,14 +31,14 @@ impl std::fmt::Debug for Publisher {
 
 impl Publisher {
     /// After `Ok` the broker has taken the connection.
-    pub async fn connect(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
         let (client, mut events) = client(address, &Uuid::new_v4().simple().to_string());
         until(&mut events, |packet| matches!(packet, Packet::ConnAck(_))).await?;
         Ok(Self { client, events, sent: 0 })
     }
 
     /// After `Ok` the broker has acknowledged each; tells of each by its index, whatever comes of the rest.
-    pub async fn publish(
+    pub(crate) async fn publish(
         &mut self,
         messages: &[(String, Vec<u8>)],
         acknowledged: impl FnMut(usize),
@@ -47,7 +47,7 @@ impl Publisher {
     }
 
     /// The same, retained where that is wanted, and at another QoS; nothing of QoS 0 is acknowledged.
-    pub async fn publish_with(
+    pub(crate) async fn publish_with(
         &mut self,
         messages: &[(String, Vec<u8>)],
         qos: QoS,
@@ -71,7 +71,7 @@ impl Publisher {
     }
 
     /// Waits a moment for what nobody acknowledges to leave.
-    pub async fn flush(&mut self) -> Result<()> {
+    pub(crate) async fn flush(&mut self) -> Result<()> {
         for _ in 0..20 {
             match timeout(Duration::from_millis(20), self.events.poll()).await {
                 Ok(event) => drop(event?),
@@ -83,7 +83,7 @@ impl Publisher {
 }
 
 /// A client that says nothing yet.
-pub fn client(address: SocketAddr, id: &str) -> (AsyncClient, EventLoop) {
+pub(crate) fn client(address: SocketAddr, id: &str) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(id, address.ip().to_string(), address.port());
     options.set_max_packet_size(PACKET, PACKET).set_inflight(INFLIGHT);
     let (client, mut events) = AsyncClient::new(options, INFLIGHT.into());

@@ -21,53 +21,56 @@ Examples:
 pub struct Options {
     /// Only these faults
     #[arg(long, value_delimiter = ',', value_name = "F1,F2")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Only with these databases
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub db: Vec<Db>,
+    pub(crate) db: Vec<Db>,
     /// Only with these brokers
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub broker: Vec<Kind>,
+    pub(crate) broker: Vec<Kind>,
     /// At least so many messages each way in each cell
     #[arg(long, default_value_t = 300)]
-    pub messages: u64,
+    pub(crate) messages: u64,
     /// What all chance follows from
     #[arg(long)]
-    pub seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
     /// Random faults for so many minutes instead of the matrix
     #[arg(long, value_name = "MINUTES")]
-    pub soak: Option<u64>,
+    pub(crate) soak: Option<u64>,
+    /// Messages a second in all that a soak puts in
+    #[arg(long, default_value_t = 300.0, value_name = "NUMBER")]
+    pub(crate) rate: f64,
     /// A part of the matrix that has a name
     #[arg(long, value_enum)]
-    pub subset: Option<Subset>,
+    pub(crate) subset: Option<Subset>,
     /// Cells at a time
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub jobs: u8,
+    pub(crate) jobs: u8,
     /// Where the report is written, and the logs of cells that failed
     #[arg(long, value_name = "FOLDER", default_value = "fault-results")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
     /// The program under test, built with the feature `fault-injection`
     #[arg(long, value_name = "FILE", default_value_os_t = beside())]
-    pub postroad: PathBuf,
+    pub(crate) postroad: PathBuf,
     /// A bug that the program is to have, to see that it is found
     #[arg(long, value_name = "NAME")]
-    pub bug: Option<String>,
+    pub(crate) bug: Option<String>,
     /// What the program logs
     #[arg(long, default_value = "info", value_name = "FILTER")]
-    pub log: String,
+    pub(crate) log: String,
 }
 
 /// A part of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Subset {
+pub(crate) enum Subset {
     /// What continuous integration runs.
     Ci,
 }
 
 impl Subset {
     /// Its faults.
-    pub fn faults(self) -> &'static [&'static str] {
+    pub(crate) fn faults(self) -> &'static [&'static str] {
         match self {
             Self::Ci => &["F1", "F2", "F4", "F6", "F8", "F9", "F14", "F15", "F16", "F17", "F25"],
         }

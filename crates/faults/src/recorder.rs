@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_mins(1);
 
 /// Where a recorder listens.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub(crate) enum Place {
     /// A durable queue that all messages of an exchange go to.
     Amqp {
         /// The broker, past all faults.
@@ -51,7 +51,7 @@ pub enum Place {
 
 /// It listens until it is dropped.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     place: Place,
     marks: watch::Receiver<Vec<u8>>,
     task: JoinHandle<()>,
@@ -59,7 +59,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// After `Ok` it gets everything.
-    pub async fn start(place: Place, ledger: Arc<Ledger>) -> Result<Self> {
+    pub(crate) async fn start(place: Place, ledger: Arc<Ledger>) -> Result<Self> {
         let (marked, mut marks) = watch::channel(Vec::new());
         let task = tokio::spawn(listen(place.clone(), ledger, marked));
         let listening = timeout(SOON, marks.wait_for(|mark| !mark.is_empty())).await;
@@ -68,7 +68,7 @@ impl Recorder {
     }
 
     /// After `Ok` it has noted everything that the broker had for it before this.
-    pub async fn catch_up(&mut self) -> Result<()> {
+    pub(crate) async fn catch_up(&mut self) -> Result<()> {
         let mark = [MARK, Uuid::new_v4().as_bytes()].concat();
         match &self.place {
             Place::Amqp { url, queue, .. } => {

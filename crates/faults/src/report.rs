@@ -18,7 +18,7 @@ use crate::verdict::Verdict;
 /// What came of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Nothing was wrong.
     Passed,
     /// Something was.
@@ -33,7 +33,7 @@ pub enum Outcome {
 
 /// One line of the report.
 #[derive(Debug, Clone, Serialize)]
-pub struct Record {
+pub(crate) struct Record {
     fault: &'static str,
     title: &'static str,
     db: Db,
@@ -57,7 +57,7 @@ struct Machine {
 
 /// All that a run found.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     seed: u64,
     messages: u64,
     jobs: u8,
@@ -72,7 +72,7 @@ pub struct Report {
 
 impl Record {
     /// Of a cell that ran.
-    pub fn of_run(
+    pub(crate) fn of_run(
         cell: &Cell,
         seed: u64,
         time: Duration,
@@ -89,7 +89,7 @@ impl Record {
     }
 
     /// Of one that did not.
-    pub fn without_run(cell: &Cell, seed: u64, outcome: Outcome, note: &str) -> Self {
+    pub(crate) fn without_run(cell: &Cell, seed: u64, outcome: Outcome, note: &str) -> Self {
         Self {
             fault: cell.fault.id,
             title: cell.fault.title,
@@ -117,9 +117,13 @@ impl Record {
         let name = format!("{:<4} {:<9} {:<9}", self.fault, self.db.name(), self.broker.name());
         match self.outcome {
             Outcome::Passed | Outcome::Failed => {
-                let Verdict { committed, duplicated, recovered, .. } = self.verdict;
+                let Verdict { committed, duplicated, recovered, lost_by_broker, .. } = self.verdict;
+                let by_broker = match lost_by_broker {
+                    0 => String::new(),
+                    lost => format!("lost by the killed broker {lost}  "),
+                };
                 format!(
-                    "{name} {:<7} {:>6.1} s  committed {committed:>6}  lost {}  phantom {}  doubled {}  wire copies {duplicated}  recovered {recovered}  {}{}",
+                    "{name} {:<7} {:>6.1} s  committed {committed:>6}  lost {}  phantom {}  doubled {}  wire copies {duplicated}  recovered {recovered}  {by_broker}{}{}",
                     self.outcome(),
                     self.seconds,
                     self.lost(),
@@ -134,8 +138,7 @@ impl Record {
     }
 
     fn lost(&self) -> u64 {
-        let Verdict { lost_on_wire, lost_in_inbox, lost_by_broker, .. } = self.verdict;
-        lost_on_wire + lost_in_inbox - lost_by_broker
+        self.verdict.lost_on_wire + self.verdict.lost_in_inbox
     }
 
     fn failures(&self, before: &str) -> String {
@@ -145,7 +148,7 @@ impl Record {
 
 impl Report {
     /// Empty.
-    pub fn new(options: &Options, seed: u64) -> Self {
+    pub(crate) fn new(options: &Options, seed: u64) -> Self {
         Self {
             seed,
             messages: options.messages,
@@ -159,13 +162,13 @@ impl Report {
     }
 
     /// Takes a line, and prints it.
-    pub fn add(&mut self, record: Record) {
+    pub(crate) fn add(&mut self, record: Record) {
         say(&record.line());
         self.cells.push(record);
     }
 
     /// Writes everything down, and returns whether no cell failed.
-    pub fn finish(mut self) -> Result<bool> {
+    pub(crate) fn finish(mut self) -> Result<bool> {
         self.seconds = self.began.elapsed().as_secs_f64();
         self.cells.sort_by_key(|cell| {
             let number = cell.fault[1..].parse::<u32>().unwrap_or(u32::MAX);

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 /// A kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Db {
+pub(crate) enum Db {
     /// A file of the cell's own.
     Sqlite,
     /// PostgreSQL.
@@ -24,7 +24,7 @@ pub enum Db {
 /// A kind of broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// RabbitMQ.
     Rabbitmq,
     /// Mosquitto.
@@ -33,7 +33,7 @@ pub enum Kind {
 
 /// A broker that runs.
 #[derive(Debug)]
-pub enum Broker {
+pub(crate) enum Broker {
     /// By AMQP.
     Rabbitmq(Rabbitmq),
     /// By MQTT.
@@ -42,7 +42,7 @@ pub enum Broker {
 
 /// A server of databases that runs.
 #[derive(Debug)]
-pub enum Server {
+pub(crate) enum Server {
     /// PostgreSQL.
     Postgres(Postgres),
     /// MariaDB.
@@ -51,7 +51,7 @@ pub enum Server {
 
 /// A server that several cells use, or that one has for itself.
 #[derive(Debug)]
-pub enum Lent<T> {
+pub(crate) enum Lent<T> {
     /// It must not be touched.
     Shared(Arc<T>),
     /// It may be killed; it must run when it is given back.
@@ -60,7 +60,7 @@ pub enum Lent<T> {
 
 /// All servers of a run, each started when it is first wanted.
 #[derive(Debug, Default)]
-pub struct Servers {
+pub(crate) struct Servers {
     rabbitmq: OnceCell<Arc<Broker>>,
     mosquitto: OnceCell<Arc<Broker>>,
     postgres: OnceCell<Arc<Server>>,
@@ -71,7 +71,7 @@ pub struct Servers {
 
 impl Servers {
     /// A broker, for this cell alone where that is wanted.
-    pub async fn broker(&self, kind: Kind, own: bool) -> Lent<Broker> {
+    pub(crate) async fn broker(&self, kind: Kind, own: bool) -> Lent<Broker> {
         if own {
             return Lent::Own(self.own(kind).await);
         }
@@ -95,14 +95,14 @@ impl Servers {
     }
 
     /// Takes back a broker that runs.
-    pub fn give_back(&self, broker: Lent<Broker>) {
+    pub(crate) fn give_back(&self, broker: Lent<Broker>) {
         if let Lent::Own(broker @ Broker::Rabbitmq(_)) = broker {
             self.idle.lock().expect("nobody panics with it").push(broker);
         }
     }
 
     /// A server of databases; `None` for SQLite, which needs none.
-    pub async fn database(&self, db: Db, own: bool) -> Option<Lent<Server>> {
+    pub(crate) async fn database(&self, db: Db, own: bool) -> Option<Lent<Server>> {
         let cell = match db {
             Db::Sqlite => return None,
             Db::Postgres => &self.postgres,
@@ -125,7 +125,7 @@ async fn start(kind: Kind) -> Broker {
 
 impl<T> Lent<T> {
     /// The server, to be killed.
-    pub fn own(&mut self) -> Result<&mut T> {
+    pub(crate) fn own(&mut self) -> Result<&mut T> {
         match self {
             Self::Shared(_) => anyhow::bail!("the server is not this cell's own"),
             Self::Own(server) => Ok(server),
@@ -146,7 +146,7 @@ impl<T> Deref for Lent<T> {
 
 impl Broker {
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Rabbitmq(node) => node.address,
             Self::Mosquitto(mosquitto) => mosquitto.address,
@@ -154,7 +154,7 @@ impl Broker {
     }
 
     /// It, where it is RabbitMQ.
-    pub fn rabbitmq(&self) -> Result<&Rabbitmq> {
+    pub(crate) fn rabbitmq(&self) -> Result<&Rabbitmq> {
         match self {
             Self::Rabbitmq(node) => Ok(node),
             Self::Mosquitto(_) => anyhow::bail!("this is of RabbitMQ"),
@@ -162,13 +162,13 @@ impl Broker {
     }
 
     /// Runs `rabbitmqctl`.
-    pub fn control(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn control(&self, arguments: &[&str]) -> Result<String> {
         let said = self.rabbitmq()?.control(arguments);
         said.with_context(|| format!("`rabbitmqctl {}` failed", arguments.join(" ")))
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         match self {
             Self::Rabbitmq(node) => node.kill(),
             Self::Mosquitto(mosquitto) => mosquitto.kill(),
@@ -176,7 +176,7 @@ impl Broker {
     }
 
     /// Ends it in good order.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         match self {
             Self::Rabbitmq(node) => node.stop().await,
             Self::Mosquitto(mosquitto) => mosquitto.stop().await,
@@ -184,7 +184,7 @@ impl Broker {
     }
 
     /// Starts it again; it takes clients then.
-    pub async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         match self {
             Self::Rabbitmq(node) => node.run().await,
             Self::Mosquitto(mosquitto) => mosquitto.run().await,
@@ -192,7 +192,7 @@ impl Broker {
     }
 
     /// SIGSTOP.
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         match self {
             Self::Rabbitmq(node) => node.freeze(),
             Self::Mosquitto(mosquitto) => mosquitto.freeze(),
@@ -200,7 +200,7 @@ impl Broker {
     }
 
     /// SIGCONT.
-    pub fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         match self {
             Self::Rabbitmq(node) => node.go_on(),
             Self::Mosquitto(mosquitto) => mosquitto.go_on(),
@@ -217,7 +217,7 @@ impl Server {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         match self {
             Self::Postgres(server) => server.address,
             Self::Mariadb(server) => server.address,
@@ -225,7 +225,7 @@ impl Server {
     }
 
     /// For administration.
-    pub fn admin(&self) -> String {
+    pub(crate) fn admin(&self) -> String {
         match self {
             Self::Postgres(server) => server.admin(),
             Self::Mariadb(server) => server.admin(),
@@ -233,7 +233,7 @@ impl Server {
     }
 
     /// The URL of a database.
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         match self {
             Self::Postgres(server) => server.url(database),
             Self::Mariadb(server) => server.url(database),
@@ -241,7 +241,7 @@ impl Server {
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         match self {
             Self::Postgres(server) => server.kill(),
             Self::Mariadb(server) => server.kill(),
@@ -249,7 +249,7 @@ impl Server {
     }
 
     /// Ends it in good order.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         match self {
             Self::Postgres(server) => server.stop().await,
             Self::Mariadb(server) => server.stop().await,
@@ -257,7 +257,7 @@ impl Server {
     }
 
     /// Starts it again; it takes clients then.
-    pub async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         match self {
             Self::Postgres(server) => server.run().await,
             Self::Mariadb(server) => server.run().await,
@@ -267,7 +267,7 @@ impl Server {
 
 impl Db {
     /// As the command line has it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
@@ -278,7 +278,7 @@ impl Db {
 
 impl Kind {
     /// As the command line has it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rabbitmq => "rabbitmq",
             Self::Mqtt => "mqtt",

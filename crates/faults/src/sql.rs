@@ -15,13 +15,13 @@ const ANSWER: Duration = Duration::from_secs(15);
 
 /// A connection that no fault is put into.
 #[derive(Debug, Clone)]
-pub struct Sql {
+pub(crate) struct Sql {
     database: Database,
 }
 
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Committed {
+pub(crate) enum Committed {
     /// Its COMMIT returned.
     Yes,
     /// It was rolled back, or failed before its COMMIT.
@@ -32,26 +32,26 @@ pub enum Committed {
 
 impl Sql {
     /// Connects with the first statement.
-    pub async fn connect(url: &str) -> Result<Self> {
+    pub(crate) async fn connect(url: &str) -> Result<Self> {
         Ok(Self { database: postroad_store::connect(url).await? })
     }
 
     /// Runs a statement and returns how many rows it touched.
-    pub async fn execute(&self, sql: &str) -> Result<u64> {
+    pub(crate) async fn execute(&self, sql: &str) -> Result<u64> {
         let done = timeout(ANSWER, self.database.connection().execute_unprepared(sql));
         let done = done.await.context("the database does not answer")?;
         Ok(done.with_context(|| sql.to_owned())?.rows_affected())
     }
 
     /// All rows of a query.
-    pub async fn rows(&self, sql: &str) -> Result<Vec<Value>> {
+    pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<Value>> {
         let query = JsonValue::find_by_statement(self.statement(sql));
         let rows = timeout(ANSWER, query.all(self.database.connection()));
         rows.await.context("the database does not answer")?.with_context(|| sql.to_owned())
     }
 
     /// The only value of a query that counts.
-    pub async fn count(&self, sql: &str) -> Result<u64> {
+    pub(crate) async fn count(&self, sql: &str) -> Result<u64> {
         let row = timeout(ANSWER, self.database.connection().query_one_raw(self.statement(sql)));
         let row = row.await.context("the database does not answer")?;
         let row = row.with_context(|| sql.to_owned())?.context("a count has a row")?;
@@ -60,7 +60,7 @@ impl Sql {
     }
 
     /// Writes rows of the outbox in one transaction, and takes it back where that is wanted.
-    pub async fn write(
+    pub(crate) async fn write(
         &self,
         tag: &str,
         seed: u64,
@@ -84,7 +84,7 @@ impl Sql {
     }
 
     /// Ends its connections.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         // A frozen server would hold it up.
         timeout(ANSWER, self.database.close()).await.ok();
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::task::JoinHandle;
@@ -20,16 +20,18 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// How fast messages come.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// The most rows of one transaction, and messages that are sent at once.
-    pub batch: u64,
+    pub(crate) batch: u64,
     /// Between two of them.
-    pub pause: Duration,
+    pub(crate) pause: Duration,
+    /// Messages a second each way, which are made up for after an outage; none for as many as that gives.
+    pub(crate) per_second: Option<f64>,
 }
 
 /// It goes on until it is stopped.
 #[derive(Debug)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     stop: CancellationToken,
     still: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
@@ -37,7 +39,13 @@ pub struct Traffic {
 
 impl Traffic {
     /// Starts an independent writer and an independent sender.
-    pub fn start(ledger: &Arc<Ledger>, sql: Sql, place: Place, tag: &str, rate: Pace) -> Self {
+    pub(crate) fn start(
+        ledger: &Arc<Ledger>,
+        sql: Sql,
+        place: Place,
+        tag: &str,
+        rate: Pace,
+    ) -> Self {
         let stop = CancellationToken::new();
         let still = Arc::new(AtomicBool::new(false));
         let feed = |way: u64| Feed {
@@ -47,23 +55,25 @@ impl Traffic {
             rate,
             stop: stop.clone(),
             still: still.clone(),
+            began: Instant::now(),
+            done: 0,
         };
         let tasks = vec![tokio::spawn(feed(1).write(sql)), tokio::spawn(feed(2).send(place))];
         Self { stop, still, tasks }
     }
 
     /// Nothing comes.
-    pub fn idle() -> Self {
+    pub(crate) fn idle() -> Self {
         Self { stop: CancellationToken::new(), still: Arc::default(), tasks: Vec::new() }
     }
 
     /// Whether to put nothing in for a while.
-    pub fn pause(&self, on: bool) {
+    pub(crate) fn pause(&self, on: bool) {
         self.still.store(on, Ordering::Relaxed);
     }
 
     /// Ends with what is in hand.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         for task in self.tasks.drain(..) {
             if let Err(error) = task.await
@@ -88,26 +98,45 @@ struct Feed {
     rate: Pace,
     stop: CancellationToken,
     still: Arc<AtomicBool>,
+    began: Instant,
+    done: u64,
 }
 
 impl Feed {
-    /// Waits for the next turn; false where there is none.
-    async fn turn(&mut self) -> bool {
+    /// Waits for the next turn, and says how many messages it is for; `None` where there is none.
+    async fn turn(&mut self) -> Option<u64> {
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return false,
+                () = self.stop.cancelled() => return None,
                 () = tokio::time::sleep(self.rate.pause) => {}
             }
-            if !self.still.load(Ordering::Relaxed) {
-                return true;
+            if self.still.load(Ordering::Relaxed) {
+                continue;
+            }
+            let messages = match self.rate.per_second {
+                None => self.dice.u64(1..=self.rate.batch),
+                Some(rate) => self.due(rate).min(self.rate.batch),
+            };
+            if messages > 0 {
+                self.done += messages;
+                return Some(messages);
             }
         }
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is a small number above 0"
+    )]
+    fn due(&self, rate: f64) -> u64 {
+        let due = (self.began.elapsed().as_secs_f64() * rate) as u64;
+        due.saturating_sub(self.done)
+    }
+
     /// One transaction in eight is taken back.
     async fn write(mut self, sql: Sql) {
-        while self.turn().await {
-            let rows = self.dice.u64(1..=self.rate.batch);
+        while let Some(rows) = self.turn().await {
             let keep = self.dice.u8(..8) > 0;
             let first = self.ledger.attempt(Way::Outbox, rows);
             let numbers = first..first + rows;
@@ -149,8 +178,7 @@ impl Feed {
     async fn send_amqp(&mut self, mut client: Client, exchange: &str) -> Result<()> {
         client.declare_exchange(exchange).await?;
         let topic = Way::Sender.topic(&self.tag);
-        while self.turn().await {
-            let messages = self.dice.u64(1..=self.rate.batch);
+        while let Some(messages) = self.turn().await {
             let first = self.ledger.attempt(Way::Sender, messages);
             let (mut tag, mut base) = (0, 0);
             for number in first..first + messages {
@@ -180,8 +208,7 @@ impl Feed {
 
     async fn send_mqtt(&mut self, mut publisher: Publisher) -> Result<()> {
         let topic = Way::Sender.topic(&self.tag);
-        while self.turn().await {
-            let messages = self.dice.u64(1..=self.rate.batch);
+        while let Some(messages) = self.turn().await {
             let first = self.ledger.attempt(Way::Sender, messages);
             let seed = self.ledger.seed();
             let letters: Vec<_> = (first..first + messages)

@@ -15,49 +15,47 @@ const SHOWN: usize = 5;
 
 /// What came of the messages of one cell.
 #[derive(Debug, Clone, Default, Serialize, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// A.
-    pub attempted: u64,
+    pub(crate) attempted: u64,
     /// E.
-    pub committed: u64,
+    pub(crate) committed: u64,
     /// Rows whose transaction was rolled back.
-    pub rolled_back: u64,
+    pub(crate) rolled_back: u64,
     /// E that did not cross the wire; rows of the outbox only.
-    pub lost_on_wire: u64,
+    pub(crate) lost_on_wire: u64,
     /// E that is not in the inbox.
-    pub lost_in_inbox: u64,
-    /// Of those, what the recorder did not get either: the broker confirmed it and lost it.
-    pub lost_by_broker: u64,
+    pub(crate) lost_in_inbox: u64,
+    /// Beside those: what the broker confirmed right before it was killed, and lost.
+    pub(crate) lost_by_broker: u64,
     /// On the wire or in the inbox without having been put in.
-    pub phantom: u64,
+    pub(crate) phantom: u64,
     /// Copies on the wire beyond the first.
-    pub duplicated: u64,
+    pub(crate) duplicated: u64,
     /// Arrived, though its commit or confirm had not returned.
-    pub recovered: u64,
+    pub(crate) recovered: u64,
     /// Inbox rows beyond the first of a message.
-    pub double_in_inbox: u64,
+    pub(crate) double_in_inbox: u64,
     /// Messages with another payload than was put in, or copies that differ.
-    pub wrong_bytes: u64,
+    pub(crate) wrong_bytes: u64,
     /// In quarantine, which nothing of these messages may be.
-    pub quarantined: u64,
+    pub(crate) quarantined: u64,
     /// What is wrong, in words.
-    pub failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 /// What a cell allows.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// The most copies on the wire beyond the first.
-    pub duplicates: u64,
-    /// Whether the broker itself may lose what it had confirmed, because it was killed and does not promise more.
-    pub broker_may_lose: bool,
+    pub(crate) duplicates: u64,
     /// Whether rows loop back into the inbox.
-    pub loops: bool,
+    pub(crate) loops: bool,
 }
 
 impl Verdict {
     /// From what was noted, once everything had the time to arrive.
-    pub fn of(inside: &Inside, terms: Terms, quarantined: u64) -> Self {
+    pub(crate) fn of(inside: &Inside, terms: Terms, quarantined: u64) -> Self {
         let mut verdict = Self { quarantined, ..Self::default() };
         for (way, column) in [(Way::Outbox, &inside.outbox), (Way::Sender, &inside.sender)] {
             verdict.add(way, column, terms);
@@ -89,12 +87,12 @@ impl Verdict {
     }
 
     /// Whether nothing is wrong.
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         self.failures.is_empty()
     }
 
     /// Notes something that is wrong.
-    pub fn fails(&mut self, what: String) {
+    pub(crate) fn fails(&mut self, what: String) {
         self.failures.push(what);
     }
 
@@ -112,18 +110,19 @@ impl Verdict {
             match fate {
                 Fate::Committed => {
                     self.committed += 1;
-                    let on_wire = wire > 0;
-                    if way == Way::Outbox && !on_wire {
+                    let on_wire = wire > 0 || way == Way::Sender;
+                    let in_inbox = inbox > 0 || (way == Way::Outbox && !terms.loops);
+                    if (!on_wire || !in_inbox) && column.excused.contains(&(number as u64)) {
+                        self.lost_by_broker += 1;
+                        continue;
+                    }
+                    if !on_wire {
                         self.lost_on_wire += 1;
                         named.wire.push(id());
                     }
-                    if inbox == 0 && (way == Way::Sender || terms.loops) {
+                    if !in_inbox {
                         self.lost_in_inbox += 1;
-                        if on_wire || !terms.broker_may_lose {
-                            named.inbox.push(id());
-                        } else {
-                            self.lost_by_broker += 1;
-                        }
+                        named.inbox.push(id());
                     }
                 }
                 Fate::Unknown => self.recovered += u64::from(wire + inbox > 0),
@@ -173,7 +172,7 @@ mod tests {
     use crate::ledger::Ledger;
 
     const SEED: u64 = 7;
-    const TERMS: Terms = Terms { duplicates: 0, broker_may_lose: false, loops: true };
+    const TERMS: Terms = Terms { duplicates: 0, loops: true };
 
     /// Ten messages of each way that all went well.
     fn good() -> Ledger {
@@ -239,15 +238,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broker_lost_is_counted_and_forgiven_only_where_it_was_killed() {
+    fn what_a_broker_lost_is_counted_and_forgiven_only_right_before_it_was_killed() {
         let ledger = good();
         ledger.attempt(Way::Sender, 1);
         ledger.settle(Way::Sender, 10, Fate::Committed);
+        let time = ledger.time(Way::Sender, 10);
+        ledger.excuse(Way::Sender, 10, time);
         fails(&verdict(&ledger), "lost on the way to the inbox");
-        let terms = Terms { broker_may_lose: true, ..TERMS };
-        let verdict = Verdict::of(&ledger.lock(), terms, 0);
+        ledger.broker_killed();
+        ledger.excuse(Way::Sender, 10, time - 10_000);
+        fails(&verdict(&ledger), "lost on the way to the inbox");
+        ledger.excuse(Way::Sender, 10, time);
+        let verdict = verdict(&ledger);
         assert!(verdict.is_good(), "{verdict:?}");
-        assert_eq!(verdict.lost_by_broker, 1);
+        assert_eq!((verdict.lost_by_broker, verdict.lost_in_inbox), (1, 0));
     }
 
     #[test]

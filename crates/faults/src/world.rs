@@ -1,7 +1,6 @@
 //! Where one cell happens: a database, a place at a broker, a network before both that breaks on demand, workers and traffic.
 
 use std::fs;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,8 @@ use tempfile::TempDir;
 
 use crate::amqp::Client;
 use crate::cell::Cell;
-use crate::ids::Way;
+use crate::ids::{self, Way};
+use crate::launch::{Launch, PASSWORD};
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::recorder::{Place, Recorder};
@@ -22,68 +22,69 @@ use crate::sql::Sql;
 use crate::traffic::{Pace, Traffic};
 use crate::verdict::Terms;
 
-/// How the program gets the broker's password.
-const PASSWORD: &str = "POSTROAD_FAULTS_BROKER_PASSWORD";
 /// The most that may go out twice for each incident: what is published and not settled.
-pub const WINDOW: u64 = 256;
+pub(crate) const WINDOW: u64 = 256;
 /// The shortest there is.
-pub const LEASE: Duration = Duration::from_secs(5);
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// Seconds; two of them without a sign of life end a connection.
-pub const HEARTBEAT: u64 = 4;
+pub(crate) const HEARTBEAT: u64 = 4;
 /// For a worker to be ready on a busy machine.
 const START: Duration = Duration::from_mins(1);
+/// For RabbitMQ to write down that it has a new queue.
+const WRITTEN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
+/// More than any broker loses when it is killed.
+const EXCUSED: usize = 10_000;
 /// Rows of the inbox that are read in one go.
 const PAGE: usize = 20_000;
 
 /// All that a fault can be put into.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     /// Which cell this is.
-    pub cell: Cell,
+    pub(crate) cell: Cell,
     /// What makes its names its own.
-    pub tag: String,
+    pub(crate) tag: String,
     /// All chance of the fault itself.
-    pub dice: fastrand::Rng,
+    pub(crate) dice: fastrand::Rng,
     /// What was put in and what came of it.
-    pub ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
     /// Past all faults.
-    pub sql: Sql,
+    pub(crate) sql: Sql,
     /// The server of the database; `None` for SQLite.
-    pub server: Option<Lent<Server>>,
+    pub(crate) server: Option<Lent<Server>>,
     /// The network before it.
-    pub database: Option<Proxy>,
+    pub(crate) database: Option<Proxy>,
     /// The broker.
-    pub broker: Lent<Broker>,
+    pub(crate) broker: Lent<Broker>,
     /// The network before it.
-    pub network: Proxy,
+    pub(crate) network: Proxy,
     /// The messages that keep coming.
-    pub traffic: Traffic,
+    pub(crate) traffic: Traffic,
     /// Those that are expected to run at the end.
-    pub workers: Vec<Worker>,
+    pub(crate) workers: Vec<Worker>,
     /// What the verdict allows.
-    pub terms: Terms,
+    pub(crate) terms: Terms,
     /// How long the rest may take once all is well again.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
     /// Messages that belong into quarantine.
-    pub expected_quarantine: u64,
+    pub(crate) expected_quarantine: u64,
     /// Notes for the report.
-    pub notes: Vec<String>,
-    /// The program, and how many messages.
-    pub options: Arc<Options>,
+    pub(crate) notes: Vec<String>,
+    /// The program.
+    pub(crate) launch: Launch,
     recorder: Recorder,
     place: Place,
     folder: TempDir,
-    /// As the program knows it.
-    url: String,
-    /// As we do.
+    /// The database as we know it.
     direct: String,
-    name: String,
+    /// Of the database.
+    pub(crate) name: String,
 }
 
 impl World {
     /// With tables, a config, traffic and no worker.
-    pub async fn open(
+    pub(crate) async fn open(
         cell: Cell,
         seed: u64,
         servers: &Servers,
@@ -113,6 +114,11 @@ impl World {
                 (direct.clone(), direct.replace(&ours, &theirs), Some(proxy))
             }
         };
+        let password = match &*broker {
+            Broker::Rabbitmq(node) => node.url().password,
+            Broker::Mosquitto(_) => String::new(),
+        };
+        let launch = Launch { options, url, password, folder: folder.path().to_owned() };
         let ledger = Arc::new(Ledger::new(dice.u64(..)));
         let place = match &*broker {
             Broker::Rabbitmq(node) => Place::Amqp {
@@ -126,7 +132,7 @@ impl World {
         };
         let recorder = Recorder::start(place.clone(), ledger.clone()).await?;
         let sql = Sql::connect(&direct).await?;
-        let rate = Pace { batch: 12, pause: Duration::from_millis(50) };
+        let rate = Pace { batch: 12, pause: Duration::from_millis(50), per_second: None };
         let writer = Sql::connect(&direct).await?;
         let file = folder.path().join("import.toml");
         let world = Self {
@@ -141,15 +147,14 @@ impl World {
             broker,
             network,
             workers: Vec::new(),
-            terms: Terms { duplicates: 0, broker_may_lose: false, loops: true },
+            terms: Terms { duplicates: 0, loops: true },
             drain: Duration::from_mins(1),
             expected_quarantine: 0,
             notes: Vec::new(),
-            options,
+            launch,
             recorder,
             place,
             folder,
-            url,
             direct,
             name,
             tag,
@@ -167,6 +172,11 @@ impl World {
         self.until_status(START, "running").await?;
         // One that is stopped would give up its place in a group.
         worker.kill();
+        if self.cell.broker == Kind::Rabbitmq && self.cell.fault.needs.broker {
+            // A node that is killed right after it made a quorum queue comes back with one that answers nobody: it
+            // writes down what queues it has twice a second, and does not tell when it has.
+            tokio::time::sleep(WRITTEN).await;
+        }
         self.sql.execute("DELETE FROM event_bus_worker").await?;
         self.sql.execute("UPDATE event_bus_runtime_config SET worker_status = NULL").await?;
         Ok(())
@@ -178,7 +188,7 @@ impl World {
     }
 
     /// Starts the traffic anew at another rate.
-    pub async fn set_pace(&mut self, rate: Pace) -> Result<()> {
+    pub(crate) async fn set_pace(&mut self, rate: Pace) -> Result<()> {
         std::mem::replace(&mut self.traffic, Traffic::idle()).stop().await;
         let writer = Sql::connect(&self.direct).await?;
         self.traffic = Traffic::start(&self.ledger, writer, self.place.clone(), &self.tag, rate);
@@ -213,54 +223,28 @@ impl World {
     }
 
     /// Changes settings of the config.
-    pub fn set(&self, settings: &[&str]) -> Result<()> {
+    pub(crate) fn set(&self, settings: &[&str]) -> Result<()> {
         self.run(&[&["config", "set", "default"], settings].concat()).map(drop)
     }
 
-    /// The program with these arguments, not started yet.
-    pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.options.postroad);
-        let password = match &self.place {
-            Place::Amqp { url, .. } => url.password.as_str(),
-            Place::Mqtt { .. } => "",
-        };
-        command
-            .args(arguments)
-            .env("DATABASE_URL", &self.url)
-            .env("RUST_LOG", &self.options.log)
-            .env(PASSWORD, password)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null());
-        if let Some(bug) = &self.options.bug {
-            command.env("POSTROAD_BUG", bug);
-        }
-        command
-    }
-
     /// What the program prints where it has to succeed.
-    pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.command(arguments).output().context("cannot start the program")?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "`postroad {}`: {error}", arguments.join(" "));
-        Ok(String::from_utf8(output.stdout)?)
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
+        self.launch.run(arguments)
     }
 
     /// Starts a worker that is expected to run at the end.
-    pub fn start_worker(&mut self) {
+    pub(crate) fn start_worker(&mut self) {
         let worker = self.worker(&[]);
         self.workers.push(worker);
     }
 
     /// Starts a worker with these variables more in its environment.
-    pub fn worker(&self, environment: &[(&str, &str)]) -> Worker {
-        let lease = LEASE.as_secs().to_string();
-        let mut command = self.command(&["worker", "--lease-seconds", &lease]);
-        command.envs(environment.iter().copied());
-        Worker::start(command, self.folder.path())
+    pub(crate) fn worker(&self, environment: &[(&str, &str)]) -> Worker {
+        self.launch.worker(environment)
     }
 
     /// Waits until the condition holds, which a server that is away does not make fail.
-    pub async fn until(
+    pub(crate) async fn until(
         &self,
         limit: Duration,
         what: &str,
@@ -282,38 +266,38 @@ impl World {
     }
 
     /// How many messages the inbox holds.
-    pub async fn received(&self) -> Result<u64> {
+    pub(crate) async fn received(&self) -> Result<u64> {
         self.sql.count("SELECT count(*) FROM inbound_event").await
     }
 
     /// Waits until so many more were received, so that both ways are at work.
-    pub async fn moved(&self, more: u64) -> Result<()> {
+    pub(crate) async fn moved(&self, more: u64) -> Result<()> {
         let goal = self.received().await? + more;
         let what = format!("{more} more messages are in the inbox");
         self.until(self.drain, &what, async || Ok(self.received().await? >= goal)).await
     }
 
     /// What the config's `worker_status` is.
-    pub async fn status(&self) -> Result<Option<String>> {
+    pub(crate) async fn status(&self) -> Result<Option<String>> {
         let rows = self.sql.rows("SELECT worker_status FROM event_bus_runtime_config").await?;
         let row = rows.first().context("there is a config")?;
         Ok(row["worker_status"].as_str().map(str::to_owned))
     }
 
     /// Waits until it is so.
-    pub async fn until_status(&self, limit: Duration, status: &str) -> Result<()> {
+    pub(crate) async fn until_status(&self, limit: Duration, status: &str) -> Result<()> {
         let what = format!("the status is `{status}`");
         self.until(limit, &what, async || Ok(self.status().await?.as_deref() == Some(status))).await
     }
 
     /// Copies that each of so many incidents may cost.
-    pub fn incidents(&mut self, incidents: u64) {
+    pub(crate) fn incidents(&mut self, incidents: u64) {
         self.terms.duplicates += incidents * WINDOW;
     }
 
     /// Stops the traffic once there was enough, and waits until everything has arrived.
-    pub async fn settle(&mut self) -> Result<Duration> {
-        let enough = self.options.messages;
+    pub(crate) async fn settle(&mut self) -> Result<Duration> {
+        let enough = self.launch.options.messages;
         let enough_of = |way| self.ledger.attempted(way) >= enough;
         self.until(Duration::from_mins(5), "enough messages were put in", async || {
             Ok(Way::ALL.into_iter().all(enough_of))
@@ -331,15 +315,15 @@ impl World {
         let what = format!("{due} messages are in the inbox");
         let drained =
             self.until(self.drain, &what, async || Ok(self.received().await? >= due)).await;
-        // What is missing now is named by the verdict, where the broker may have lost it.
-        if !self.terms.broker_may_lose {
+        // What is missing is named by the verdict, and a broker that was killed may have lost it.
+        if self.ledger.lock().kills.is_empty() {
             drained?;
         }
         Ok(began.elapsed())
     }
 
     /// Stops the workers in good order.
-    pub async fn stop_workers(&mut self) -> Result<()> {
+    pub(crate) async fn stop_workers(&mut self) -> Result<()> {
         for mut worker in self.workers.drain(..) {
             let log = worker.log();
             ensure!(worker.runs(), "a worker ended by itself: {}", tail(&log));
@@ -353,7 +337,7 @@ impl World {
     }
 
     /// Notes all that the inbox holds, and returns how much is in quarantine.
-    pub async fn read_inbox(&self) -> Result<u64> {
+    pub(crate) async fn read_inbox(&self) -> Result<u64> {
         self.ledger.forget_inbox();
         let mut last = 0;
         loop {
@@ -372,31 +356,57 @@ impl World {
                 break;
             }
         }
+        self.excuse().await?;
         self.sql.count("SELECT count(*) FROM quarantined_message").await
     }
 
+    /// Finds out what of that which is missing the broker had acknowledged right before it was killed.
+    async fn excuse(&self) -> Result<()> {
+        if self.ledger.lock().kills.is_empty() {
+            return Ok(());
+        }
+        for number in self.ledger.missing(Way::Sender) {
+            self.ledger.excuse(Way::Sender, number, self.ledger.time(Way::Sender, number));
+        }
+        let time = match self.cell.db {
+            Db::Sqlite => "CAST((julianday(published_at) - 2440587.5) * 86400000 AS integer)",
+            Db::Postgres => "floor(extract(epoch FROM published_at) * 1000)::bigint",
+            Db::Mariadb => "timestampdiff(MICROSECOND, '1970-01-01', published_at) DIV 1000",
+        };
+        for number in self.ledger.missing(Way::Outbox).into_iter().take(EXCUSED) {
+            let id = ids::id(Way::Outbox, number);
+            let published = format!(
+                "SELECT {time} FROM outbound_event WHERE message_id = '{id}' AND status = 'published'"
+            );
+            if let Ok(published) = self.sql.count(&published).await {
+                self.ledger.excuse(Way::Outbox, number, published);
+            }
+        }
+        Ok(())
+    }
+
     /// A client of RabbitMQ past all faults.
-    pub async fn client(&self) -> Result<Client> {
+    pub(crate) async fn client(&self) -> Result<Client> {
         Client::connect(&self.broker.rabbitmq()?.url()).await
     }
 
     /// The exchange of this cell.
-    pub fn exchange(&self) -> String {
+    pub(crate) fn exchange(&self) -> String {
         format!("faults-{}", self.tag)
     }
 
     /// The queue of this cell.
-    pub fn queue(&self) -> String {
+    pub(crate) fn queue(&self) -> String {
         format!("svc_{}.inbox", self.tag)
     }
 
     /// The name of this cell's database.
-    pub fn database_name(&self) -> &str {
+    pub(crate) fn database_name(&self) -> &str {
         &self.name
     }
 
     /// Lets nobody else into the SQLite file; what is returned ends when it is free again.
-    pub async fn lock_sqlite(
+    pub(crate) async fn lock_sqlite(
         &self,
         time: Duration,
     ) -> Result<impl Future<Output = Result<()>> + use<>> {
@@ -411,12 +421,12 @@ impl World {
     }
 
     /// Where the program works.
-    pub fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 
     /// Takes down what is left of it, and gives the servers back.
-    pub async fn close(self, servers: &Servers) {
+    pub(crate) async fn close(self, servers: &Servers) {
         drop(self.workers);
         drop(self.recorder);
         drop(self.traffic);
@@ -441,7 +451,7 @@ impl World {
     }
 
     /// Keeps the workers' logs where they can be read.
-    pub fn save_logs(&self, folder: &std::path::Path) -> Result<()> {
+    pub(crate) fn save_logs(&self, folder: &std::path::Path) -> Result<()> {
         fs::create_dir_all(folder)?;
         for entry in fs::read_dir(self.folder.path())? {
             let path = entry?.path();
@@ -462,7 +472,7 @@ fn json(value: &Value) -> Value {
 }
 
 /// The end of a log, for an error.
-pub fn tail(log: &str) -> String {
+pub(crate) fn tail(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(5)..].join(" | ")
 }

@@ -22,11 +22,11 @@ const FRAME_OVERHEAD: usize = 8;
 
 /// What a message says beside its body: which properties there are, and their bytes.
 #[derive(Debug, Clone)]
-pub struct Properties {
+pub(crate) struct Properties {
     /// A bit for each.
-    pub flags: u16,
+    pub(crate) flags: u16,
     /// In the order of the bits, from the highest.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Default for Properties {
@@ -38,7 +38,7 @@ impl Default for Properties {
 
 impl Properties {
     /// Persistent and with a table of headers, of which these are the bytes.
-    pub fn with_headers(table: &[u8]) -> Self {
+    pub(crate) fn with_headers(table: &[u8]) -> Self {
         let mut bytes = Vec::new();
         long_string(&mut bytes, table);
         bytes.push(2);
@@ -46,7 +46,7 @@ impl Properties {
     }
 
     /// Persistent and with a message id.
-    pub fn with_message_id(id: &[u8]) -> Self {
+    pub(crate) fn with_message_id(id: &[u8]) -> Self {
         let mut bytes = vec![2];
         short_string(&mut bytes, id);
         Self { flags: 0x1080, bytes }
@@ -55,15 +55,15 @@ impl Properties {
 
 /// One message as it came.
 #[derive(Debug)]
-pub struct Message {
+pub(crate) struct Message {
     /// To acknowledge it.
-    pub tag: u64,
+    pub(crate) tag: u64,
     /// Whether it was delivered before, maybe.
-    pub redelivered: bool,
+    pub(crate) redelivered: bool,
     /// Its routing key.
-    pub topic: String,
+    pub(crate) topic: String,
     /// Its bytes.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 enum Event {
@@ -75,7 +75,7 @@ enum Event {
 
 /// Its connection ends when it is dropped.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     write: OwnedWriteHalf,
     events: UnboundedReceiver<Event>,
     reading: JoinHandle<()>,
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Event {
 
 impl Client {
     /// Opens a connection without heartbeats, and a channel with confirms.
-    pub async fn connect(url: &Url) -> Result<Self> {
+    pub(crate) async fn connect(url: &Url) -> Result<Self> {
         timeout(ANSWER, Self::open(url)).await.context("RabbitMQ does not answer")?
     }
 
@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// A durable topic exchange.
-    pub async fn declare_exchange(&mut self, name: &str) -> Result<()> {
+    pub(crate) async fn declare_exchange(&mut self, name: &str) -> Result<()> {
         let mut fields = vec![0, 0];
         short_string(&mut fields, name.as_bytes());
         short_string(&mut fields, b"topic");
@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// Deletes it, whatever is bound to it.
-    pub async fn delete_exchange(&mut self, name: &str) -> Result<()> {
+    pub(crate) async fn delete_exchange(&mut self, name: &str) -> Result<()> {
         let mut fields = vec![0, 0];
         short_string(&mut fields, name.as_bytes());
         fields.push(0);
@@ -152,7 +152,7 @@ impl Client {
     }
 
     /// A durable classic queue.
-    pub async fn declare_queue(&mut self, name: &str) -> Result<()> {
+    pub(crate) async fn declare_queue(&mut self, name: &str) -> Result<()> {
         let mut fields = vec![0, 0];
         short_string(&mut fields, name.as_bytes());
         fields.push(2);
@@ -161,7 +161,7 @@ impl Client {
     }
 
     /// How many messages of a queue wait, not counting those that a consumer has.
-    pub async fn depth(&mut self, name: &str) -> Result<u32> {
+    pub(crate) async fn depth(&mut self, name: &str) -> Result<u32> {
         let mut fields = vec![0, 0];
         short_string(&mut fields, name.as_bytes());
         fields.push(1);
@@ -173,7 +173,7 @@ impl Client {
     }
 
     /// What fits the pattern goes to the queue from now on.
-    pub async fn bind(&mut self, queue: &str, exchange: &str, pattern: &str) -> Result<()> {
+    pub(crate) async fn bind(&mut self, queue: &str, exchange: &str, pattern: &str) -> Result<()> {
         let mut fields = vec![0, 0];
         for text in [queue, exchange, pattern] {
             short_string(&mut fields, text.as_bytes());
@@ -184,7 +184,7 @@ impl Client {
     }
 
     /// Deletes it, whatever it holds and whoever consumes from it.
-    pub async fn delete_queue(&mut self, name: &str) -> Result<()> {
+    pub(crate) async fn delete_queue(&mut self, name: &str) -> Result<()> {
         let mut fields = vec![0, 0];
         short_string(&mut fields, name.as_bytes());
         fields.push(0);
@@ -192,7 +192,7 @@ impl Client {
     }
 
     /// Consumes from a queue; what is not acknowledged comes again.
-    pub async fn consume(mut self, queue: &str, prefetch: u16) -> Result<Consumer> {
+    pub(crate) async fn consume(mut self, queue: &str, prefetch: u16) -> Result<Consumer> {
         let mut qos = vec![0; 4];
         qos.extend(prefetch.to_be_bytes());
         qos.push(0);
@@ -207,7 +207,7 @@ impl Client {
     }
 
     /// Sends a message and returns its number, by which it is confirmed.
-    pub async fn publish(
+    pub(crate) async fn publish(
         &mut self,
         exchange: &str,
         topic: &[u8],
@@ -236,7 +236,7 @@ impl Client {
     }
 
     /// The next confirm: a number, whether it is for all before it too, and whether they were taken.
-    pub async fn confirm(&mut self) -> Result<(u64, bool, bool)> {
+    pub(crate) async fn confirm(&mut self) -> Result<(u64, bool, bool)> {
         loop {
             match self.event().await? {
                 Event::Confirm { tag, multiple, taken } => return Ok((tag, multiple, taken)),
@@ -289,11 +289,11 @@ impl Drop for Client {
 
 /// A client that consumes.
 #[derive(Debug)]
-pub struct Consumer(Client);
+pub(crate) struct Consumer(Client);
 
 impl Consumer {
     /// The next message, however long it takes.
-    pub async fn next(&mut self) -> Result<Message> {
+    pub(crate) async fn next(&mut self) -> Result<Message> {
         loop {
             match self.0.events.recv().await.context("the connection is gone")? {
                 Event::Message(message) => return Ok(message),
@@ -304,7 +304,7 @@ impl Consumer {
     }
 
     /// Acknowledges this message and all before it.
-    pub async fn acknowledge(&mut self, tag: u64) -> Result<()> {
+    pub(crate) async fn acknowledge(&mut self, tag: u64) -> Result<()> {
         let mut fields = tag.to_be_bytes().to_vec();
         fields.push(1);
         self.0.send(1, 60, 80, &fields).await

@@ -3,4 +3,4 @@
 mod client;
 mod wire;
 
-pub use client::{Client, Properties};
+pub(crate) use client::{Client, Properties};

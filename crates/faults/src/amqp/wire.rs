@@ -37,13 +37,13 @@ pub(super) fn put_frame(to: &mut Vec<u8>, kind: u8, channel: u16, payload: &[u8]
 }
 
 /// A string of up to 255 bytes, whatever they are.
-pub fn short_string(to: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn short_string(to: &mut Vec<u8>, text: &[u8]) {
     to.push(u8::try_from(text.len()).expect("it is short"));
     to.extend(text);
 }
 
 /// A string of any length, whatever its bytes are.
-pub fn long_string(to: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn long_string(to: &mut Vec<u8>, text: &[u8]) {
     to.extend(u32::try_from(text.len()).expect("it fits in a frame").to_be_bytes());
     to.extend(text);
 }

@@ -51,8 +51,7 @@ fn killed(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         world.start_worker();
         for _ in 0..2 {
             world.moved(60).await?;
-            world.broker.own()?.kill();
-            crash_of(world);
+            kill(world)?;
             tokio::time::sleep(Duration::from_millis(world.dice.u64(100..1_500))).await;
             world.broker.own()?.run().await;
             resumed(world).await?;
@@ -61,15 +60,16 @@ fn killed(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     })
 }
 
-/// What a killed broker costs.
-fn crash_of(world: &mut World) {
-    world.incidents(1);
+fn kill(world: &mut World) -> Result<()> {
     if world.cell.broker == Kind::Mqtt {
         // Mosquitto acknowledges before it writes. Its sessions come back as they were last written, so that what
         // it delivered since then is delivered again.
-        world.terms.broker_may_lose = true;
         world.terms.duplicates += 4 * crate::world::WINDOW;
+        world.ledger.broker_killed();
     }
+    world.broker.own()?.kill();
+    world.incidents(1);
+    Ok(())
 }
 
 fn restarted(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {

@@ -17,7 +17,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// For a point to be reached.
 const REACHED: Duration = Duration::from_mins(1);
 const KILLS: usize = 5;
-const POINTS: [&str; 9] = [
+/// Where a worker can be made to crash; the last is reached when it is told to stop.
+pub(crate) const POINTS: [&str; 9] = [
     "after_claim",
     "before_publish",
     "after_write_before_confirm",

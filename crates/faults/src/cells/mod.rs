@@ -8,8 +8,10 @@ mod poison;
 
 use crate::cell::Fault;
 
+pub(crate) use kill::POINTS;
+
 /// All there are, in order.
-pub fn all() -> Vec<&'static Fault> {
+pub(crate) fn all() -> Vec<&'static Fault> {
     let mut all: Vec<_> =
         [kill::FAULTS, broker::FAULTS, network::FAULTS, poison::FAULTS, database::FAULTS]
             .into_iter()
