@@ -33,6 +33,8 @@ const START: Duration = Duration::from_mins(1);
 /// For RabbitMQ to write down that it has a new queue.
 const WRITTEN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
+/// When nothing has come for so long, nothing will.
+const QUIET: Duration = Duration::from_secs(20);
 /// More than any broker loses when it is killed.
 const EXCUSED: usize = 10_000;
 /// Rows of the inbox that are read in one go.
@@ -210,7 +212,8 @@ impl World {
                 url.username, url.virtual_host
             ),
             Place::Mqtt { .. } => {
-                let topics = Way::ALL.map(|way| way.topic(tag));
+                let [rows, messages] = Way::ALL.map(|way| way.topic(tag));
+                let topics = [rows, messages, self.poison_topic()];
                 let group = if self.cell.fault.needs.group { "shared_group = \"g\"\n" } else { "" };
                 format!(
                     "{common}broker_type = \"mqtt\"\n[config.default.mqtt]\nclient_id = \"{tag}\"\n\
@@ -313,12 +316,17 @@ impl World {
         self.recorder.catch_up().await?;
         let due: u64 = Way::ALL.map(|way| self.ledger.committed(way)).into_iter().sum();
         let what = format!("{due} messages are in the inbox");
-        let drained =
-            self.until(self.drain, &what, async || Ok(self.received().await? >= due)).await;
-        // What is missing is named by the verdict, and a broker that was killed may have lost it.
-        if self.ledger.lock().kills.is_empty() {
-            drained?;
-        }
+        let (mut newest, mut since) = (0, Instant::now());
+        let killed = !self.ledger.lock().kills.is_empty();
+        self.until(self.drain, &what, async || {
+            let received = self.received().await?;
+            if received > newest {
+                (newest, since) = (received, Instant::now());
+            }
+            // A broker that was killed may have lost some: the verdict names what is missing.
+            Ok(received >= due || (killed && since.elapsed() > QUIET))
+        })
+        .await?;
         Ok(began.elapsed())
     }
 
@@ -393,6 +401,11 @@ impl World {
     /// The exchange of this cell.
     pub(crate) fn exchange(&self) -> String {
         format!("faults-{}", self.tag)
+    }
+
+    /// A topic that the worker hears and the recorder does not.
+    pub(crate) fn poison_topic(&self) -> String {
+        format!("event.{}.poison.sent", self.tag)
     }
 
     /// The queue of this cell.

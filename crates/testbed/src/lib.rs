@@ -19,7 +19,7 @@ pub use mariadb::Mariadb;
 pub use mosquitto::Mosquitto;
 pub use ports::free_address;
 pub use postgres::Postgres;
-pub use process::{Process, signal};
+pub use process::{Process, kill_all, signal};
 pub use rabbitmq::Rabbitmq;
 pub use wait::{until, until_in};
 pub use worker::Worker;

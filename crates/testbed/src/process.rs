@@ -1,6 +1,8 @@
 //! A child process that is killed, paused or asked to end.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Command};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,6 +11,19 @@ use crate::wait::until_in;
 
 /// How long a server may take to end in good order.
 const END: Duration = Duration::from_mins(1);
+
+/// Those that were started and not waited for.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Kills every process of this kind that runs, for a program that is about to end without dropping them.
+pub fn kill_all() {
+    for pid in std::mem::take(&mut *RUNNING.lock().unwrap()) {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            // It may have ended just now.
+            kill_process(pid, Signal::KILL).ok();
+        }
+    }
+}
 
 /// Killed when this is dropped.
 #[derive(Debug)]
@@ -22,7 +37,9 @@ impl Process {
     pub fn spawn(mut command: Command) -> Self {
         let child = command.spawn();
         let program = command.get_program().display();
-        Self { child: child.unwrap_or_else(|error| panic!("cannot start `{program}`: {error}")) }
+        let child = child.unwrap_or_else(|error| panic!("cannot start `{program}`: {error}"));
+        RUNNING.lock().unwrap().insert(child.id());
+        Self { child }
     }
 
     /// Its process id.
@@ -64,6 +81,9 @@ impl Drop for Process {
         // It may have ended before.
         self.child.kill().ok();
         self.child.wait().ok();
+        if let Ok(mut running) = RUNNING.lock() {
+            running.remove(&self.pid());
+        }
     }
 }
 

@@ -60,8 +60,6 @@ pub(crate) struct Message {
     pub(crate) tag: u64,
     /// Whether it was delivered before, maybe.
     pub(crate) redelivered: bool,
-    /// Its routing key.
-    pub(crate) topic: String,
     /// Its bytes.
     pub(crate) body: Vec<u8>,
 }
@@ -341,8 +339,8 @@ async fn event(read: &mut BufReader<OwnedReadHalf>) -> Result<Option<Event>> {
             fields.short()?;
             let (tag, redelivered) = (fields.u64()?, fields.u8()? == 1);
             fields.short()?;
-            let topic = fields.short()?;
-            Event::Message(Message { tag, redelivered, topic, body: body(read).await? })
+            fields.short()?;
+            Event::Message(Message { tag, redelivered, body: body(read).await? })
         }
         (60, 50) => {
             body(read).await?;

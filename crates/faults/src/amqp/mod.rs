@@ -4,3 +4,4 @@ mod client;
 mod wire;
 
 pub(crate) use client::{Client, Properties};
+pub(crate) use wire::long_string;
