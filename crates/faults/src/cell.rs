@@ -25,7 +25,8 @@ pub(crate) struct Fault {
 }
 
 /// Which servers a cell has for itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a need of its own")]
 pub(crate) struct Needs {
     /// The broker.
     pub(crate) broker: bool,
@@ -33,6 +34,24 @@ pub(crate) struct Needs {
     pub(crate) database: bool,
     /// Several workers share an MQTT subscription.
     pub(crate) group: bool,
+    /// The worker's folder is a disk of few bytes.
+    pub(crate) small_disk: bool,
+}
+
+impl Needs {
+    /// Nothing of its own.
+    pub(crate) const NOTHING: Self =
+        Self { broker: false, database: false, group: false, small_disk: false };
+    /// The broker.
+    pub(crate) const BROKER: Self = Self { broker: true, ..Self::NOTHING };
+    /// The server of the database.
+    pub(crate) const DATABASE: Self = Self { database: true, ..Self::NOTHING };
+    /// Several workers.
+    pub(crate) const GROUP: Self = Self { group: true, ..Self::NOTHING };
+    /// A disk that can be filled.
+    pub(crate) const SMALL_DISK: Self = Self { small_disk: true, ..Self::NOTHING };
+    /// Everything that can be killed, and several workers.
+    pub(crate) const ALL: Self = Self { broker: true, database: true, ..Self::GROUP };
 }
 
 /// Whether a fault can happen.

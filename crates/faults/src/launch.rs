@@ -55,4 +55,17 @@ impl Launch {
         command.envs(environment.iter().copied());
         Worker::start(command, &self.folder)
     }
+
+    /// The same, and it may not have more than so many files open.
+    pub(crate) fn worker_with_files(&self, files: u32) -> Worker {
+        let worker = self.command(&["worker", "--lease-seconds", &LEASE.as_secs().to_string()]);
+        let mut limited = Command::new("sh");
+        let script = format!("ulimit -n {files}; exec \"$@\"");
+        limited.args(["-c", &script, "sh"]).arg(worker.get_program()).args(worker.get_args());
+        for (name, value) in worker.get_envs() {
+            limited.env(name, value.unwrap_or_default());
+        }
+        limited.current_dir(&self.folder).stdin(Stdio::null());
+        Worker::start(limited, &self.folder)
+    }
 }

@@ -140,12 +140,22 @@ impl Ledger {
     }
 
     /// Excuses the loss of a message that a broker acknowledged at this time, where it was killed right after that.
-    pub(crate) fn excuse(&self, way: Way, number: u64, acknowledged: u64) {
+    /// Otherwise says how long before the next such moment it was.
+    pub(crate) fn excuse(&self, way: Way, number: u64, acknowledged: u64) -> Option<String> {
         let mut inside = self.lock();
-        let near = |kill: &u64| (acknowledged..=acknowledged + UNWRITTEN_MS).contains(kill);
-        if inside.kills.iter().any(near) {
+        let next = inside.kills.iter().filter(|kill| **kill >= acknowledged).min().copied();
+        let before = next.map(|kill| kill - acknowledged);
+        if before.is_some_and(|before| before <= UNWRITTEN_MS) {
             inside.column(way).excused.insert(number);
+            return None;
         }
+        let id = ids::id(way, number);
+        Some(match before {
+            Some(before) => {
+                format!("{id} was acknowledged {before} ms before the broker was killed")
+            }
+            None => format!("{id} was acknowledged after the broker was killed for the last time"),
+        })
     }
 
     /// How many must arrive.

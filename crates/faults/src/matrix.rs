@@ -124,13 +124,19 @@ async fn one(
         Err(error) => return failed(format!("it could not begin: {error:#}")),
     };
     let outcome = live(&mut world).await;
-    let mut notes = std::mem::take(&mut world.notes);
     let quarantined = world.read_inbox().await.unwrap_or(0);
+    let mut notes = std::mem::take(&mut world.notes);
     let strange = quarantined.saturating_sub(world.expected_quarantine);
     let mut verdict = Verdict::of(&world.ledger.lock(), world.terms, strange);
     match outcome {
         Ok(drained) => notes.push(format!("drained in {:.1} s", drained.as_secs_f64())),
-        Err(error) => verdict.failures.insert(0, format!("{error:#}")),
+        Err(error) => {
+            if !world.settled {
+                // Nobody waited for it to arrive.
+                verdict.forget_lost();
+            }
+            verdict.failures.insert(0, format!("{error:#}"));
+        }
     }
     if !verdict.is_good() {
         let folder = out.join(cell.to_string().replace(' ', "-"));
@@ -144,6 +150,7 @@ async fn one(
 
 async fn live(world: &mut World) -> Result<Duration> {
     (world.cell.fault.inject)(world).await?;
+    world.settled = true;
     let drained = world.settle().await?;
     world.stop_workers().await?;
     Ok(drained)

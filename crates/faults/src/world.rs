@@ -1,6 +1,8 @@
 //! Where one cell happens: a database, a place at a broker, a network before both that breaks on demand, workers and traffic.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,6 +71,8 @@ pub(crate) struct World {
     pub(crate) terms: Terms,
     /// How long the rest may take once all is well again.
     pub(crate) drain: Duration,
+    /// Whether all was waited for, so that what is missing is lost.
+    pub(crate) settled: bool,
     /// Messages that belong into quarantine.
     pub(crate) expected_quarantine: u64,
     /// Notes for the report.
@@ -77,6 +81,8 @@ pub(crate) struct World {
     pub(crate) launch: Launch,
     recorder: Recorder,
     place: Place,
+    /// Goes before the folder that it is mounted at.
+    disk: Option<Disk>,
     folder: TempDir,
     /// The database as we know it.
     direct: String,
@@ -97,6 +103,7 @@ impl World {
         // Not by the seed: two runs side by side must not meet.
         let tag = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
         let folder = tempfile::Builder::new().prefix("postroad-faults-").tempdir()?;
+        let disk = if needs.small_disk { Some(Disk::mount(folder.path())?) } else { None };
         let broker = servers.broker(cell.broker, needs.broker).await;
         let server = servers.database(cell.db, needs.database).await;
         let network = Proxy::start(broker.address()).await?;
@@ -151,11 +158,13 @@ impl World {
             workers: Vec::new(),
             terms: Terms { duplicates: 0, loops: true },
             drain: Duration::from_mins(1),
+            settled: false,
             expected_quarantine: 0,
             notes: Vec::new(),
             launch,
             recorder,
             place,
+            disk,
             folder,
             direct,
             name,
@@ -293,6 +302,29 @@ impl World {
         self.until(limit, &what, async || Ok(self.status().await?.as_deref() == Some(status))).await
     }
 
+    /// Puts nothing in any more until the traffic is let go on, and waits until all of it has arrived.
+    pub(crate) async fn calm(&self) -> Result<()> {
+        self.traffic.pause(true);
+        // For what is in hand.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.until(self.drain, "all has arrived", async || {
+            let due: u64 = Way::ALL.map(|way| self.ledger.committed(way)).into_iter().sum();
+            let pending = "SELECT count(*) FROM outbound_event WHERE status = 'pending'";
+            Ok(self.received().await? >= due && self.sql.count(pending).await? == 0)
+        })
+        .await
+    }
+
+    /// After `Ok` the recorder has noted all that the broker had for it.
+    pub(crate) async fn catch_up(&mut self) -> Result<()> {
+        self.recorder.catch_up().await
+    }
+
+    /// Starts a worker that may not have more than so many files open.
+    pub(crate) fn worker_with_files(&self, files: u32) -> Worker {
+        self.launch.worker_with_files(files)
+    }
+
     /// Copies that each of so many incidents may cost.
     pub(crate) fn incidents(&mut self, incidents: u64) {
         self.terms.duplicates += incidents * WINDOW;
@@ -345,7 +377,7 @@ impl World {
     }
 
     /// Notes all that the inbox holds, and returns how much is in quarantine.
-    pub(crate) async fn read_inbox(&self) -> Result<u64> {
+    pub(crate) async fn read_inbox(&mut self) -> Result<u64> {
         self.ledger.forget_inbox();
         let mut last = 0;
         loop {
@@ -369,12 +401,13 @@ impl World {
     }
 
     /// Finds out what of that which is missing the broker had acknowledged right before it was killed.
-    async fn excuse(&self) -> Result<()> {
+    async fn excuse(&mut self) -> Result<()> {
         if self.ledger.lock().kills.is_empty() {
             return Ok(());
         }
         for number in self.ledger.missing(Way::Sender) {
-            self.ledger.excuse(Way::Sender, number, self.ledger.time(Way::Sender, number));
+            let time = self.ledger.time(Way::Sender, number);
+            self.notes.extend(self.ledger.excuse(Way::Sender, number, time));
         }
         let time = match self.cell.db {
             Db::Sqlite => "CAST((julianday(published_at) - 2440587.5) * 86400000 AS integer)",
@@ -387,7 +420,7 @@ impl World {
                 "SELECT {time} FROM outbound_event WHERE message_id = '{id}' AND status = 'published'"
             );
             if let Ok(published) = self.sql.count(&published).await {
-                self.ledger.excuse(Way::Outbox, number, published);
+                self.notes.extend(self.ledger.excuse(Way::Outbox, number, published));
             }
         }
         Ok(())
@@ -434,13 +467,14 @@ impl World {
     }
 
     /// Where the program works.
-    pub(crate) fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Takes down what is left of it, and gives the servers back.
     pub(crate) async fn close(self, servers: &Servers) {
         drop(self.workers);
+        drop(self.disk);
         drop(self.recorder);
         drop(self.traffic);
         self.sql.close().await;
@@ -464,7 +498,7 @@ impl World {
     }
 
     /// Keeps the workers' logs where they can be read.
-    pub(crate) fn save_logs(&self, folder: &std::path::Path) -> Result<()> {
+    pub(crate) fn save_logs(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
         for entry in fs::read_dir(self.folder.path())? {
             let path = entry?.path();
@@ -473,6 +507,26 @@ impl World {
             }
         }
         Ok(())
+    }
+}
+
+/// A disk of few bytes.
+#[derive(Debug)]
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(folder: &Path) -> Result<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=48m,mode=755", "tmpfs"]).arg(folder);
+        ensure!(mount.status()?.success(), "cannot mount a small disk");
+        Ok(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: something may still have a file open there.
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
     }
 }
 

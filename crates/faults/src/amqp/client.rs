@@ -158,8 +158,24 @@ impl Client {
         self.ask(50, 10, &fields).await.map(drop)
     }
 
-    /// How many messages of a queue wait, not counting those that a consumer has.
-    pub(crate) async fn depth(&mut self, name: &str) -> Result<u32> {
+    /// A queue that refuses everything once it holds one message, and with it what goes to other queues too.
+    pub(crate) async fn declare_full_queue(&mut self, name: &str) -> Result<()> {
+        let mut fields = vec![0, 0];
+        short_string(&mut fields, name.as_bytes());
+        fields.push(0);
+        let mut table = Vec::new();
+        short_string(&mut table, b"x-max-length");
+        table.push(b'I');
+        table.extend(1_i32.to_be_bytes());
+        short_string(&mut table, b"x-overflow");
+        table.push(b'S');
+        long_string(&mut table, b"reject-publish");
+        long_string(&mut fields, &table);
+        self.ask(50, 10, &fields).await.map(drop)
+    }
+
+    /// How many consumers a queue has, where it is there.
+    pub(crate) async fn consumers(&mut self, name: &str) -> Result<u32> {
         let mut fields = vec![0, 0];
         short_string(&mut fields, name.as_bytes());
         fields.push(1);
@@ -167,6 +183,7 @@ impl Client {
         let reply = self.ask(50, 10, &fields).await?;
         let mut reply = Fields(&reply);
         reply.short()?;
+        reply.u32()?;
         reply.u32()
     }
 

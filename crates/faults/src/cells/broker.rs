@@ -16,31 +16,29 @@ const SOON: Duration = Duration::from_secs(30);
 /// After the broker is back, for messages to go on.
 const RESUME: f64 = 5.0;
 /// What a machine that runs three cells at a time may add to that.
-const BUSY: f64 = 5.0;
+const BUSY: f64 = 10.0;
 const CLOSES: u32 = 10;
 const BETWEEN_CLOSES: Duration = Duration::from_millis(700);
-
-const OWN_BROKER: Needs = Needs { broker: true, database: false, group: false };
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         id: "F4",
         title: "broker killed and started again, twice",
-        needs: OWN_BROKER,
+        needs: Needs::BROKER,
         applies: always,
         inject: killed,
     },
     Fault {
         id: "F5",
         title: "broker restarted in good order",
-        needs: OWN_BROKER,
+        needs: Needs::BROKER,
         applies: always,
         inject: restarted,
     },
     Fault {
         id: "F6",
         title: "broker closes every connection, again and again",
-        needs: OWN_BROKER,
+        needs: Needs::BROKER,
         applies: always,
         inject: closed,
     },

@@ -13,20 +13,32 @@ use crate::world::World;
 /// How long SQLite's file is locked by somebody else.
 const LOCKED: Duration = Duration::from_secs(12);
 
+/// What each packet takes longer, in both directions.
+const SLOW: Duration = Duration::from_secs(1);
+/// Longer than a statement may take.
+const SILENT: Duration = Duration::from_secs(12);
+
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         id: "F16",
         title: "database restarted, killed, its sessions ended; SQLite locked",
-        needs: Needs { broker: false, database: true, group: false },
+        needs: Needs::DATABASE,
         applies: always,
         inject: away,
     },
     Fault {
         id: "F17",
         title: "the database's answers are lost, that of COMMIT too",
-        needs: Needs { broker: false, database: false, group: false },
+        needs: Needs::NOTHING,
         applies: server_only,
         inject: ambiguous,
+    },
+    Fault {
+        id: "F18",
+        title: "the database is slow, then half-open",
+        needs: Needs::NOTHING,
+        applies: server_only,
+        inject: slow,
     },
 ];
 
@@ -91,6 +103,25 @@ fn ambiguous(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             database.drop_replies(false);
             world.incidents(1);
         }
+        world.moved(60).await
+    })
+}
+
+fn slow(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.moved(40).await?;
+        let database = world.database.as_ref().context("there is a network before it")?;
+        database.delay(SLOW);
+        tokio::time::sleep(SLOW * 8).await;
+        database.delay(Duration::ZERO);
+        world.moved(40).await?;
+        let database = world.database.as_ref().context("there is a network before it")?;
+        database.blackhole(true);
+        tokio::time::sleep(SILENT).await;
+        database.cut();
+        database.blackhole(false);
+        world.incidents(2);
         world.moved(60).await
     })
 }

@@ -23,34 +23,32 @@ const MAX_BODY: usize = 1 << 20;
 const DEEP: usize = 18_000;
 const COPIES: usize = 200;
 
-const SHARED: Needs = Needs { broker: false, database: false, group: false };
-
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         id: "F12",
         title: "a request that no queue takes; over MQTT nobody can tell",
-        needs: SHARED,
+        needs: Needs::NOTHING,
         applies: crate::cell::rabbitmq_only,
         inject: unroutable,
     },
     Fault {
         id: "F14",
         title: "poison from a raw client: headers, ids, sizes, encodings",
-        needs: SHARED,
+        needs: Needs::NOTHING,
         applies: always,
         inject: inbound,
     },
     Fault {
         id: "F15",
         title: "rows that can never be sent",
-        needs: SHARED,
+        needs: Needs::NOTHING,
         applies: always,
         inject: outbound,
     },
     Fault {
         id: "F22",
         title: "one message again and again, beside others whose ids differ by case or a space",
-        needs: Needs { broker: false, database: false, group: true },
+        needs: Needs::GROUP,
         applies: always,
         inject: flood,
     },

@@ -30,7 +30,7 @@ const DRAIN: Duration = Duration::from_mins(10);
 static SOAK: Fault = Fault {
     id: "soak",
     title: "random faults without pause",
-    needs: Needs { broker: true, database: true, group: true },
+    needs: Needs::ALL,
     applies: always,
     inject: |_| Box::pin(async { Ok(()) }),
 };
