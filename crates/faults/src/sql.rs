@@ -13,6 +13,10 @@ use crate::ids::{self, Way};
 /// A database that is away may also be silent.
 const ANSWER: Duration = Duration::from_secs(15);
 
+/// Before a query is given up.
+const ATTEMPTS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A connection that no fault is put into.
 #[derive(Debug, Clone)]
 pub(crate) struct Sql {
@@ -43,15 +47,23 @@ impl Sql {
         Ok(done.with_context(|| sql.to_owned())?.rows_affected())
     }
 
-    /// All rows of a query.
+    /// All rows of a query. A connection that has ended meanwhile is replaced.
     pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<Value>> {
+        again(async || self.try_rows(sql).await).await
+    }
+
+    async fn try_rows(&self, sql: &str) -> Result<Vec<Value>> {
         let query = JsonValue::find_by_statement(self.statement(sql));
         let rows = timeout(ANSWER, query.all(self.database.connection()));
         rows.await.context("the database does not answer")?.with_context(|| sql.to_owned())
     }
 
-    /// The only value of a query that counts.
+    /// The only value of a query that counts. A connection that has ended meanwhile is replaced.
     pub(crate) async fn count(&self, sql: &str) -> Result<u64> {
+        again(async || self.try_count(sql).await).await
+    }
+
+    async fn try_count(&self, sql: &str) -> Result<u64> {
         let row = timeout(ANSWER, self.database.connection().query_one_raw(self.statement(sql)));
         let row = row.await.context("the database does not answer")?;
         let row = row.with_context(|| sql.to_owned())?.context("a count has a row")?;
@@ -92,6 +104,17 @@ impl Sql {
     fn statement(&self, sql: &str) -> Statement {
         Statement::from_string(self.database.connection().get_database_backend(), sql)
     }
+}
+
+/// A pool has several connections, each of which may have to fail once.
+async fn again<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+    for _ in 0..ATTEMPTS {
+        if let Ok(found) = attempt().await {
+            return Ok(found);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    attempt().await
 }
 
 fn insert(tag: &str, seed: u64, numbers: std::ops::Range<u64>) -> String {

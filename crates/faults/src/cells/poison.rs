@@ -12,7 +12,7 @@ use crate::cell::{Fault, Needs, always};
 use crate::ids::{self, Way};
 use crate::ledger::Fate;
 use crate::mqtt::Publisher;
-use crate::servers::Kind;
+use crate::servers::{Db, Kind};
 use crate::world::World;
 
 /// For a culprit to be found, however often it takes a connection with it.
@@ -21,6 +21,8 @@ const HEAD_OF_LINE: Duration = Duration::from_mins(1);
 const MAX_BODY: usize = 1 << 20;
 /// Tables in a table: more than any decoder needs that calls itself.
 const DEEP: usize = 18_000;
+/// Bytes of a body that are compared; of a longer one its length is, too.
+const SHOWN: usize = 1_000;
 const COPIES: usize = 200;
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -97,12 +99,15 @@ fn inbound(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         // Behind the poison in the queue.
         world.moved(60).await.context("the others do not flow")?;
         for Poison { what, body, .. } in &poison {
-            let body = hex(body);
-            let kept = match world.cell.db {
-                crate::servers::Db::Postgres => format!("encode(body, 'hex') = '{body}'"),
-                _ => format!("lower(hex(body)) = '{body}'"),
+            let (length, hex) = (body.len(), hex(&body[..body.len().min(SHOWN)]));
+            let (octets, digits) = match world.cell.db {
+                Db::Sqlite => ("length(body)", "lower(hex(substr(body, 1, 1000)))"),
+                Db::Postgres => ("octet_length(body)", "encode(substr(body, 1, 1000), 'hex')"),
+                Db::Mariadb => ("octet_length(body)", "lower(hex(substr(body, 1, 1000)))"),
             };
-            let kept = format!("SELECT count(*) FROM quarantined_message WHERE {kept}");
+            let kept = format!(
+                "SELECT count(*) FROM quarantined_message WHERE {octets} = {length} AND {digits} = '{hex}'"
+            );
             world
                 .until(HEAD_OF_LINE, &format!("{what} is in quarantine"), async || {
                     Ok(world.sql.count(&kept).await? > 0)
