@@ -153,6 +153,90 @@ impl Ledger {
         Some(format!("{id} was acknowledged {off} ms from the kill of a broker"))
     }
 
+    /// How many must arrive.
+    pub(crate) fn committed(&self, way: Way) -> u64 {
+        let mut inside = self.lock();
+        inside.column(way).fates.iter().filter(|fate| **fate == Fate::Committed).count() as u64
+    }
+
+    /// How many were tried.
+    pub(crate) fn attempted(&self, way: Way) -> u64 {
+        self.lock().column(way).fates.len() as u64
+    }
+
+    /// How many were committed, and how many different ones crossed the wire.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let mut inside = self.lock();
+        let mut counts = (0, 0);
+        for way in Way::ALL {
+            let column = inside.column(way);
+            counts.0 += column.fates.iter().filter(|fate| **fate == Fate::Committed).count();
+            counts.1 += column.wire.iter().filter(|copies| **copies > 0).count();
+        }
+        counts
+    }
+
+    /// The broker is back; the time until a message that is put in from now on crosses the wire is of interest.
+    pub(crate) fn await_resume(&self, way: Way) {
+        let mut inside = self.lock();
+        let column = inside.column(way);
+        column.awaited = Some((column.fates.len() as u64, Instant::now()));
+    }
+
+    /// Notes a message on the wire.
+    pub(crate) fn heard(&self, body: &[u8], redelivered: bool) {
+        let found = Found::read(body);
+        let mut inside = self.lock();
+        let Some((way, number)) = found.as_ref().and_then(|found| ids::number(&found.message_id))
+        else {
+            inside.strange_wire.phantom(&String::from_utf8_lossy(body));
+            return;
+        };
+        let found = found.expect("it has a number");
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        // Half of it is enough to see that copies differ. 0 stands for none yet.
+        let digest = (hasher.finish() >> 32) as u32 | 1;
+        let column = inside.column(way);
+        let Some(copies) = column.wire.get_mut(index(number)) else {
+            inside.strange_wire.phantom(&found.message_id);
+            return;
+        };
+        let first = *copies == 0;
+        if first || !redelivered {
+            *copies = copies.saturating_add(1);
+        }
+        if let Some((since, at)) = column.awaited
+            && number >= since
+        {
+            column.resumed.push(at.elapsed().as_secs_f64());
+            column.awaited = None;
+        }
+        let known = &mut column.bodies[index(number)];
+        let same = first || *known == digest;
+        *known = digest;
+        if !same || (first && !ids::is_payload(self.seed, way, number, &found.payload)) {
+            inside.strange_wire.wrong(&found.message_id);
+        }
+    }
+
+    /// Notes a row of the inbox.
+    pub(crate) fn stored(&self, message_id: &str, payload: &Value) {
+        let mut inside = self.lock();
+        let Some((way, number)) = ids::number(message_id) else {
+            inside.strange_inbox.phantom(message_id);
+            return;
+        };
+        let Some(rows) = inside.column(way).inbox.get_mut(index(number)) else {
+            inside.strange_inbox.phantom(message_id);
+            return;
+        };
+        *rows = rows.saturating_add(1);
+        if !ids::is_payload(self.seed, way, number, payload) {
+            inside.strange_inbox.wrong(message_id);
+        }
+    }
+
     /// Forgets what the inbox held, before it is read again.
     pub(crate) fn forget_inbox(&self) {
         let mut inside = self.lock();
