@@ -81,11 +81,11 @@ pub(crate) fn faults(release: bool, args: &[OsString]) -> anyhow::Result<ExitCod
         build.arg("--release");
     }
     process::run(&mut build)?;
-    let built = find::target().join(if release { "release" } else { "debug" });
+    let folder = find::target().join(if release { "release" } else { "debug" });
     // Another build would put a program without crash points in its place.
-    let program = built.join("postroad-with-faults");
-    fs::copy(built.join("postroad"), &program).context("cannot copy the program")?;
-    let mut command = Command::new(built.join("postroad-faults"));
+    let program = folder.join("postroad-with-faults");
+    fs::copy(folder.join("postroad"), &program).context("cannot copy the program")?;
+    let mut command = Command::new(folder.join("postroad-faults"));
     command.arg("--postroad").arg(program).args(args);
     let mut process = Process::spawn(&mut command, Ask::Terminate)?;
     Ok(if process.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -109,7 +109,7 @@ async fn guarded(cell: Cell, seed: u64, servers: &Servers, options: Arc<Options>
             failed(format!("panic: {text}"))
         }
     };
-    Record::of_run(&cell, seed, began.elapsed(), verdict, notes)
+    Record::of_run(&cell, seed, began.elapsed(), verdict, &notes)
 }
 
 async fn one(

@@ -55,6 +55,9 @@ pub struct Options {
     /// A bug that the program is to have, to see that it is found
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
+    /// How long the rest may take to arrive when all is well again
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub(crate) drain_seconds: u64,
     /// What the program logs
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,

@@ -77,7 +77,7 @@ impl Record {
         seed: u64,
         time: Duration,
         verdict: Verdict,
-        notes: Vec<String>,
+        notes: &[String],
     ) -> Self {
         let outcome = if verdict.is_good() { Outcome::Passed } else { Outcome::Failed };
         let note = notes.join("; ");
@@ -142,7 +142,8 @@ impl Record {
     }
 
     fn failures(&self, before: &str) -> String {
-        self.verdict.failures.iter().map(|failure| format!("{before}{failure}")).collect()
+        let failures = self.verdict.failures.iter();
+        failures.fold(String::new(), |all, failure| all + before + failure)
     }
 }
 

@@ -157,7 +157,7 @@ impl World {
             network,
             workers: Vec::new(),
             terms: Terms { duplicates: 0, loops: true },
-            drain: Duration::from_mins(1),
+            drain: Duration::from_secs(launch.options.drain_seconds),
             settled: false,
             expected_quarantine: 0,
             notes: Vec::new(),

@@ -12,7 +12,7 @@ use crate::world::{HEARTBEAT, World, tail};
 /// Two heartbeats without a sign of life, and a second.
 const DETECT: Duration = Duration::from_secs(2 * HEARTBEAT + 1);
 /// What a machine that runs three cells at a time may add to that.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(5);
 const OFFSETS: u64 = 40;
 

@@ -11,7 +11,12 @@ use crate::cell::{Applies, Fault, Needs};
 use crate::servers::{Db, Kind};
 use crate::world::World;
 
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// Where distributions put it.
+const FAKETIMES: [&str; 3] = [
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib64/faketime/libfaketime.so.1",
+];
 const SOON: Duration = Duration::from_secs(40);
 const FULL: Duration = Duration::from_secs(6);
 
@@ -40,11 +45,14 @@ pub(super) const FAULTS: &[Fault] = &[
 ];
 
 fn fake_time(_: Db, _: Kind) -> Applies {
-    if Path::new(FAKETIME).is_file() {
-        Applies::Yes
-    } else {
-        Applies::Skipped("libfaketime is not installed".to_owned())
+    match faketime() {
+        Some(_) => Applies::Yes,
+        None => Applies::Skipped("libfaketime is not installed".to_owned()),
     }
+}
+
+fn faketime() -> Option<&'static str> {
+    FAKETIMES.into_iter().find(|file| Path::new(file).is_file())
 }
 
 fn small_disk(db: Db, _: Kind) -> Applies {
@@ -86,7 +94,7 @@ fn jumped(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         let clock = world.folder().join("clock");
         fs::write(&clock, "+0")?;
         let environment = [
-            ("LD_PRELOAD", FAKETIME),
+            ("LD_PRELOAD", faketime().context("libfaketime is not installed")?),
             ("FAKETIME_TIMESTAMP_FILE", clock.to_str().context("it is text")?),
             ("FAKETIME_NO_CACHE", "1"),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),

@@ -306,5 +306,5 @@ fn flood(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }

@@ -97,7 +97,7 @@ impl Tally {
             self.own_rss_mib,
         );
         for failure in &self.verdict.failures {
-            text += &format!("- FAILED: {failure}\n");
+            text.extend(["- FAILED: ", failure, "\n"]);
         }
         text
     }
