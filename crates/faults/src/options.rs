@@ -55,6 +55,9 @@ pub struct Options {
     /// A bug that the program is to have, to see that it is found
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
+    /// How many times longer than usual everything may take, on a machine that does other things too
+    #[arg(long, default_value_t = 1, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) patience: u32,
     /// How long the rest may take to arrive when all is well again
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub(crate) drain_seconds: u64,

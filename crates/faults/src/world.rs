@@ -210,7 +210,7 @@ impl World {
         let address = self.network.addr();
         let tag = &self.tag;
         let common = format!(
-            "[config.default]\nhost = \"{address}\"\nsource_service = \"svc_{tag}\"\nconnect_timeout = 2\n\
+            "[config.default]\nhost = \"{address}\"\nsource_service = \"svc_{tag}\"\nconnect_timeout = 5\n\
              retry_interval_seconds = 1\npoll_interval_ms = 100\nheartbeat_interval_seconds = 1\n"
         );
         match &self.place {
@@ -263,6 +263,7 @@ impl World {
         mut holds: impl AsyncFnMut() -> Result<bool>,
     ) -> Result<()> {
         let began = Instant::now();
+        let limit = limit * self.launch.options.patience;
         loop {
             let last = match holds().await {
                 Ok(true) => return Ok(()),

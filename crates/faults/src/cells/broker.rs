@@ -103,7 +103,8 @@ async fn resumed(world: &mut World) -> Result<()> {
         .await?;
     let took = *world.ledger.lock().outbox.resumed.last().context("it was just noted")?;
     world.notes.push(format!("resumed after {took:.1} s"));
-    ensure!(took < RESUME + BUSY, "it took {took:.1} s until messages went on");
+    let limit = (RESUME + BUSY) * f64::from(world.launch.options.patience);
+    ensure!(took < limit, "it took {took:.1} s until messages went on");
     Ok(())
 }
 

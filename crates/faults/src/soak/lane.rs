@@ -85,6 +85,7 @@ impl Lane {
             database: world.name.clone(),
             db: world.cell.db,
             dice: world.dice.fork(),
+            armed: std::collections::BTreeSet::new(),
             calm: is_calm,
             counts: Counts::default(),
             failures: Vec::new(),

@@ -1,5 +1,6 @@
 //! What goes wrong next, by the dice.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use postroad_testbed::Worker;
@@ -17,6 +18,7 @@ use crate::world::{LEASE, tail};
 const CRASHED: i32 = 137;
 /// After a lease has ended, its rows are published before so long.
 const TAKEOVER: Duration = Duration::from_secs(20);
+const STARTING_MIB: u64 = 8;
 /// So many complaints are kept.
 const SHOWN: usize = 10;
 
@@ -34,6 +36,8 @@ pub(crate) struct Striker<'w> {
     pub(crate) database: String,
     pub(crate) db: Db,
     pub(crate) dice: fastrand::Rng,
+    /// Places of workers that are going to crash.
+    pub(crate) armed: BTreeSet<usize>,
     /// Whether the broker is away or just back, and nothing else is to go wrong.
     pub(crate) calm: watch::Receiver<bool>,
     pub(crate) counts: Counts,
@@ -59,6 +63,12 @@ impl Striker<'_> {
             }
         }
         self.revive();
+        // None is to crash when nobody is there any more to start another in its place.
+        for place in std::mem::take(&mut self.armed) {
+            self.workers[place].kill();
+            self.counts.kills += 1;
+            self.replace(place, &[]);
+        }
     }
 
     async fn pause(&mut self, least: u64, most: u64) {
@@ -87,6 +97,11 @@ impl Striker<'_> {
 
     fn replace(&mut self, place: usize, environment: &[(&str, &str)]) {
         let next = self.launch.worker(environment);
+        if environment.is_empty() {
+            self.armed.remove(&place);
+        } else {
+            self.armed.insert(place);
+        }
         let log = std::mem::replace(&mut self.workers[place], next).log();
         if log.contains("panicked at") {
             self.complain(format!("a task panicked: {}", tail(&log)));
@@ -250,6 +265,7 @@ impl Striker<'_> {
 
     fn note_memory(&mut self) {
         let pids = self.workers.iter().map(Worker::pid);
-        self.rss.extend(pids.filter_map(rss_mib));
+        // One that has just been started has not much yet.
+        self.rss.extend(pids.filter_map(rss_mib).filter(|mib| *mib > STARTING_MIB));
     }
 }
