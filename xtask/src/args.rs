@@ -15,7 +15,8 @@ Examples:
   cargo xtask itest --filter redelivered  the tests with servers, those of that name
   cargo xtask itest --brokers docker      against the images of docker-compose.yml
   cargo xtask servers rabbitmq postgres   servers to play with, until Ctrl-C
-  cargo xtask bench --out bench-results   figures and a picture of them, half an hour";
+  cargo xtask bench --out bench-results   figures and a picture of them, half an hour
+  cargo xtask faults --only F4            a broker that is killed, with every database and broker";
 
 const SERVERS_EXAMPLES: &str = "\
 The servers listen on 127.0.0.1 and keep their data in a temporary folder, which goes
@@ -25,6 +26,14 @@ Examples:
   cargo xtask servers                     those that the integration tests need
   cargo xtask servers mosquitto mariadb >urls &
   . ./urls && mosquitto_sub -L \"$POSTROAD_TEST_MQTT_URL/#\"";
+
+const FAULTS_EXAMPLES: &str = "\
+Examples:
+  cargo xtask faults                                every cell, with a report in fault-results/
+  cargo xtask faults --subset ci                    what continuous integration runs
+  cargo xtask faults --only F4,F8 --db postgres --broker rabbitmq --seed 17
+  cargo xtask faults --release --soak 60            an hour of random faults on both brokers
+  cargo xtask faults -- --help                      all arguments";
 
 const ITEST_EXAMPLES: &str = "\
 Each test marked `#[ignore = \"needs ...\"]` runs, with the servers' addresses in
@@ -99,6 +108,16 @@ pub(crate) enum Task {
     /// Feed what reads other people's bytes with what breaks such readers, by libFuzzer
     #[command(after_help = FUZZ_EXAMPLES)]
     Fuzz(FuzzOptions),
+    /// Run the fault matrix: the built program against servers that are killed, paused and cut off
+    #[command(after_help = FAULTS_EXAMPLES)]
+    Faults {
+        /// With the program as it is released, but for the crash points
+        #[arg(long)]
+        release: bool,
+        /// Arguments for the fault matrix; `-- --help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Run what continuous integration runs: format, lints, docs, licences and every test
     Ci,
 }

@@ -46,6 +46,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Servers { kinds } => tasks::servers(&kinds),
         Task::Bench { json, args } => tasks::bench(json.as_deref(), &args),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Faults { release, args } => tasks::faults(release, &args),
         Task::Ci => tasks::ci(),
     }
 }

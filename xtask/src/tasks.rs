@@ -1,6 +1,7 @@
 //! The tasks that only put others together.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, absolute};
@@ -13,7 +14,7 @@ use anyhow::Context;
 use crate::args::{Brokers, ItestOptions};
 use crate::brokers::Running;
 use crate::cargo::cargo;
-use crate::process;
+use crate::process::{self, Ask, Process};
 use crate::say::say;
 use crate::servers::{Kind, NEEDED, Servers};
 use crate::{find, interrupt, itest, setup};
@@ -66,6 +67,28 @@ pub(crate) fn bench(json: Option<&Path>, args: &[OsString]) -> anyhow::Result<Ex
     }
     process::run(running.tell(command.args(args)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the program with its crash points, and runs the fault matrix on it. The servers are the matrix's own.
+pub(crate) fn faults(release: bool, args: &[OsString]) -> anyhow::Result<ExitCode> {
+    interrupt::catch()?;
+    NEEDED.iter().try_for_each(|kind| kind.check_installed())?;
+    let mut build = cargo("build");
+    // The whole workspace, so that what the tests were built of is not built once more with other features.
+    build.args(["--workspace", "--bin", "postroad", "--bin", "postroad-faults"]);
+    build.args(["--features", "postroad-cli/fault-injection"]);
+    if release {
+        build.arg("--release");
+    }
+    process::run(&mut build)?;
+    let folder = find::target().join(if release { "release" } else { "debug" });
+    // Another build would put a program without crash points in its place.
+    let program = folder.join("postroad-with-faults");
+    fs::copy(folder.join("postroad"), &program).context("cannot copy the program")?;
+    let mut command = Command::new(folder.join("postroad-faults"));
+    command.arg("--postroad").arg(program).args(args);
+    let mut process = Process::spawn(&mut command, Ask::Terminate)?;
+    Ok(if process.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Becomes the script of continuous integration, with the developer's own target folder.

@@ -6,8 +6,8 @@ use postroad_tls::testing::{Flaw, Identity, Pki};
 use uuid::Uuid;
 
 use crate::support::{
-    Home, Letter, Mosquitto, Node, Postroad, Publisher, Scratch, Server, Sql, event, free_address,
-    until,
+    Home, Letter, Node, Postroad, Publisher, Scratch, Server, Sql, event, free_address,
+    mosquitto_by_tls, until,
 };
 
 const DOCUMENT: &str = include_str!("../../../../SECURITY.md");
@@ -228,7 +228,7 @@ async fn a_user_of_mosquitto_reads_and_writes_its_topics_and_no_others() {
         plain.port(),
         rules.display()
     );
-    let mosquitto = Mosquitto::start_by_tls(&pki, &pki.server(Flaw::None), &lines).await;
+    let mosquitto = mosquitto_by_tls(&pki, &pki.server(Flaw::None), &lines).await;
     let identity = pki.client("orders");
     home.postroad.import(&format!(
         "[config.default]\nbroker_type = 'mqtt'\nhost = '{}'\nsource_service = 'orders'\ntls_enabled = true\n\

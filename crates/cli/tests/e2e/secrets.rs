@@ -4,7 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use postroad_tls::testing::{Flaw, Pki};
 
-use crate::support::{Home, Mosquitto, Postroad, Ran, Sql, Url, Worker, hex, on_servers};
+use crate::support::{
+    Home, Mosquitto, Postroad, Ran, Sql, Url, Worker, hex, mosquitto_by_tls, on_servers,
+};
 
 /// With characters that URLs and debug texts write in another way.
 const SECRET: &str = "hunter2&more/\u{fc}+\"%";
@@ -107,7 +109,7 @@ async fn nor_does_it_over_mqtt_in_either_version_and_by_tls() {
     let pki = Pki::new();
     let server = pki.server(Flaw::None);
     let plain = Mosquitto::start().await;
-    let by_tls = Mosquitto::start_by_tls(&pki, &server, "allow_anonymous true").await;
+    let by_tls = mosquitto_by_tls(&pki, &server, "allow_anonymous true").await;
     for (mosquitto, tls) in [(&plain, false), (&by_tls, true)] {
         for version in [4, 5] {
             let home = Home::migrated().await;

@@ -2,7 +2,7 @@
 
 use postroad_tls::testing::{Flaw, Pki, Terminator, replace};
 
-use crate::support::{Bus, Home, Mosquitto, Server, on_server};
+use crate::support::{Bus, Home, Server, mosquitto_by_tls, on_server};
 
 const TOPIC: &str = "event.machine.spindle.started";
 const INSERT: &str = "INSERT INTO outbound_event (topic, message_type, event_type, payload) \
@@ -13,7 +13,7 @@ const INSERT: &str = "INSERT INTO outbound_event (topic, message_type, event_typ
 async fn mqtt_goes_by_tls_and_takes_up_exchanged_files_at_the_next_attempt() {
     let (pki, other) = (Pki::new(), Pki::new());
     let lines = "require_certificate true\nuse_identity_as_username true";
-    let mosquitto = Mosquitto::start_by_tls(&pki, &pki.server(Flaw::None), lines).await;
+    let mosquitto = mosquitto_by_tls(&pki, &pki.server(Flaw::None), lines).await;
     let home = Home::migrated().await;
     let folder = home.postroad.folder();
     let identity = other.client("ebmr");

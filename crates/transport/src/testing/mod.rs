@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::{Delivery, Incoming, Outgoing, Subscriber, Transport};
 
-pub use proxy::Proxy;
+pub use proxy::{Proxy, Speaker};
 pub use sample::{event, request, response};
 
 /// What a rig's queue is bound with.

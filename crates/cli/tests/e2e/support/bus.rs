@@ -3,13 +3,14 @@
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures_util::FutureExt;
+use postroad_testbed::Url;
 use postroad_transport::testing::Proxy;
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::postroad::Postroad;
-use super::rabbit::{Rabbit, Url};
+use super::rabbit::Rabbit;
 use super::scratch::{Scratch, Server, resolve, tell};
 use super::sql::Sql;
 

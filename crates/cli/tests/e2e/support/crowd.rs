@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use postroad_testbed::Worker;
+
 use super::postroad::Postroad;
-use super::worker::Worker;
 
 /// Workers in numbered places.
 pub(crate) struct Crowd<'a> {

@@ -1,41 +1,34 @@
 //! What every test here is made of.
 
 mod bus;
-mod cluster;
+mod by_tls;
 mod crowd;
 mod device;
 mod home;
-mod mosquitto;
 mod mqtt;
 #[expect(dead_code, reason = "its other users exchange its certificate")]
 #[path = "../../../../transport-amqp/tests/support/node.rs"]
 mod node;
 mod plant;
-mod ports;
 mod postroad;
 mod rabbit;
 mod recorder;
 mod scale;
 mod scratch;
 mod sql;
-mod wait;
-mod worker;
 
 pub(crate) use bus::{Bus, on_server, on_server_and_broker, on_servers};
-pub(crate) use cluster::Cluster;
+pub(crate) use by_tls::mosquitto_by_tls;
 pub(crate) use crowd::Crowd;
 pub(crate) use device::{Device, TOPIC, event};
 pub(crate) use home::Home;
-pub(crate) use mosquitto::Mosquitto;
 pub(crate) use mqtt::{Letter, Listener, Publisher};
 pub(crate) use node::Node;
 pub(crate) use plant::{Plant, configure_mqtt, on_plant, on_plant_with};
-pub(crate) use ports::free_address;
 pub(crate) use postroad::{Postroad, Ran};
-pub(crate) use rabbit::{Ear, Heard, Rabbit, Url, copies};
+pub(crate) use postroad_testbed::{Cluster, Mosquitto, Url, Worker, free_address, until, until_in};
+pub(crate) use rabbit::{Ear, Heard, Rabbit, copies};
 pub(crate) use recorder::{Recorder, Tally};
 pub(crate) use scale::{dice, scaled, scaled_time};
 pub(crate) use scratch::{Scratch, Server, show};
 pub(crate) use sql::{Sql, hex};
-pub(crate) use wait::{until, until_in};
-pub(crate) use worker::Worker;

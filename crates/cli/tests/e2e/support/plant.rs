@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures_util::FutureExt;
+use postroad_testbed::{Mosquitto, until};
 use postroad_transport::testing::Proxy;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::device::Device;
-use super::mosquitto::Mosquitto;
 use super::postroad::Postroad;
 use super::scratch::{Scratch, Server, tell};
 use super::sql::Sql;
-use super::wait::until;
 
 /// The program reaches the database through a proxy, `sql` does not.
 pub(crate) struct Plant {

@@ -5,10 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use postroad_testbed::{Worker, until};
 use serde_json::Value;
-
-use super::wait::until;
-use super::worker::Worker;
 
 /// `postroad` with a `DATABASE_URL`, in a folder of its own.
 pub(crate) struct Postroad {

@@ -10,6 +10,7 @@ use amqprs::channel::{
     QueueDeleteArguments,
 };
 use amqprs::connection::{Connection, OpenConnectionArguments};
+use postroad_testbed::Url;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -17,15 +18,6 @@ use uuid::Uuid;
 use super::recorder::Recorder;
 
 const WAIT: Duration = Duration::from_secs(20);
-
-/// `amqp://user:password@host:port/virtual-host`
-pub(crate) struct Url {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) username: String,
-    pub(crate) password: String,
-    pub(crate) virtual_host: String,
-}
 
 /// A channel, and the exchange of one test.
 pub(crate) struct Rabbit {
@@ -161,29 +153,4 @@ pub(crate) fn copies(heard: &[Heard]) -> BTreeMap<&str, usize> {
         *copies.entry(message.message_id()).or_default() += 1;
     }
     copies
-}
-
-impl Url {
-    pub(crate) fn from_environment() -> Self {
-        let text = std::env::var("POSTROAD_TEST_AMQP_URL")
-            .expect("POSTROAD_TEST_AMQP_URL names a RabbitMQ");
-        Self::parse(&text).expect("it is amqp://user:password@host:port/virtual-host")
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (user, place) = text.strip_prefix("amqp://")?.rsplit_once('@')?;
-        let (username, password) = user.split_once(':')?;
-        let (address, virtual_host) = place.split_once('/').unwrap_or((place, ""));
-        let (host, port) = address.rsplit_once(':').unwrap_or((address, "5672"));
-        Some(Self {
-            host: host.to_owned(),
-            port: port.parse().ok()?,
-            username: username.to_owned(),
-            password: password.to_owned(),
-            virtual_host: match virtual_host {
-                "" | "%2f" | "%2F" => "/".to_owned(),
-                name => name.to_owned(),
-            },
-        })
-    }
 }

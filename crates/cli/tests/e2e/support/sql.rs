@@ -1,13 +1,12 @@
 //! Plain SQL, as a service in any language writes it.
 
 use postroad_store::Database;
+use postroad_testbed::until;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, FromQueryResult,
     JsonValue, Statement,
 };
 use serde_json::Value;
-
-use super::wait::until;
 
 /// A connection beside those of the program.
 pub(crate) struct Sql {

@@ -7,12 +7,12 @@ const LIMIT: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Waits until the condition holds; panics where it does not in all that time.
-pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
     until_in(LIMIT, what, holds).await;
 }
 
 /// The same with a limit of one's own.
-pub(crate) async fn until_in(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until_in(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < limit, "not within {} s: {what}", limit.as_secs());

@@ -2,73 +2,87 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::wait::until;
+use crate::process::Process;
+use crate::wait::until;
 
 /// `postroad worker` as a process. It is killed when this is dropped.
-pub(crate) struct Worker {
-    child: Child,
+#[derive(Debug)]
+pub struct Worker {
+    process: Process,
     log: PathBuf,
 }
 
 impl Worker {
     /// Starts it with its log in this folder.
-    pub(crate) fn start(mut command: Command, folder: &Path) -> Self {
+    pub fn start(mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("worker-{}.log", Uuid::new_v4().simple()));
         command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
-        Self { child: command.spawn().unwrap(), log }
+        Self { process: Process::spawn(command), log }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
-    pub(crate) fn log(&self) -> String {
+    /// What it has said up to now.
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
     /// How many lines of its log hold this.
-    pub(crate) fn said(&self, text: &str) -> usize {
+    pub fn said(&self, text: &str) -> usize {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
-    pub(crate) async fn says(&self, text: &str) {
+    /// Waits until its log holds this.
+    pub async fn says(&self, text: &str) {
         until(&format!("the worker says `{text}`"), async || self.said(text) > 0).await;
     }
 
     /// SIGKILL: nothing of it runs any more.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub fn kill(&mut self) {
+        self.process.kill();
     }
 
     /// SIGTERM: it is asked to stop.
-    pub(crate) fn terminate(&mut self) {
+    pub fn terminate(&mut self) {
         self.signal("TERM");
     }
 
     /// SIGSTOP: it does nothing and knows nothing of that, until [`Self::go_on`].
-    pub(crate) fn freeze(&mut self) {
+    pub fn freeze(&mut self) {
         self.signal("STOP");
     }
 
     /// SIGCONT.
-    pub(crate) fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         self.signal("CONT");
     }
 
     fn signal(&mut self, name: &str) {
-        assert!(self.child.try_wait().unwrap().is_none(), "it ended by itself: {}", self.log());
-        signal(self.pid(), name);
+        assert!(self.runs(), "it ended by itself: {}", self.log());
+        self.process.signal(name);
+    }
+
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> bool {
+        self.process.runs()
+    }
+
+    /// Its exit code, where it has ended by itself.
+    pub fn code(&mut self) -> Option<i32> {
+        self.process.code()
     }
 
     /// How much time of a core it took up to now.
-    pub(crate) fn cpu_time(&self) -> Duration {
+    pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").expect("its name stands in brackets");
         let fields: Vec<_> = fields.split(' ').collect();
@@ -79,33 +93,22 @@ impl Worker {
     }
 
     /// Waits until it ends by itself and returns its exit code.
-    pub(crate) async fn ended(&mut self) -> i32 {
-        let child = &mut self.child;
-        until("the worker ends", async || child.try_wait().unwrap().is_some()).await;
-        self.child.wait().unwrap().code().expect("it ended by itself")
+    pub async fn ended(&mut self) -> i32 {
+        until("the worker ends", async || !self.runs()).await;
+        self.code().expect("it ended by itself")
     }
 
     /// Stops it in good order and returns its log.
-    pub(crate) async fn stop(mut self) -> String {
+    pub async fn stop(mut self) -> String {
         self.terminate();
         assert_eq!(self.ended().await, 0, "{}", self.log());
         self.log()
     }
 }
 
-/// By the shell's own `kill`: a minimal machine has no program of that name.
-pub(super) fn signal(pid: u32, name: &str) {
-    let mut kill = Command::new("sh");
-    kill.args(["-c", "kill -s \"$0\" \"$1\"", name, &pid.to_string()]);
-    assert!(kill.status().unwrap().success());
-}
-
 impl Drop for Worker {
     #[expect(clippy::print_stderr, reason = "shown where the test failed, else kept back")]
     fn drop(&mut self) {
-        // It may have ended before.
-        self.child.kill().ok();
-        self.child.wait().ok();
         if thread::panicking() {
             eprintln!("--- log of worker {}:\n{}", self.pid(), self.log());
         }

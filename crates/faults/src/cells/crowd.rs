@@ -1,0 +1,140 @@
+//! Several workers: one that is paused, many that come and go or fight over rows, a backlog.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::LocalBoxFuture;
+
+use crate::cell::{Fault, Needs, always};
+use crate::traffic::Pace;
+use crate::world::{LEASE, World, tail};
+
+/// What one worker more or less may take to be noticed.
+const SOON: Duration = Duration::from_secs(30);
+const CROWD: usize = 8;
+const BACKLOG: u64 = 20_000;
+/// The most memory that a worker may have had, whatever waits.
+const BUDGET_MIB: u64 = 150;
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        id: "F3",
+        title: "worker paused for three leases, then going on",
+        needs: Needs::GROUP,
+        applies: always,
+        inject: paused,
+    },
+    Fault {
+        id: "F19",
+        title: "eight workers and many writers at one database",
+        needs: Needs::GROUP,
+        applies: always,
+        inject: storm,
+    },
+    Fault {
+        id: "F23",
+        title: "a backlog, with a bound on the worker's memory",
+        needs: Needs::NOTHING,
+        applies: always,
+        inject: backlog,
+    },
+    Fault {
+        id: "F28",
+        title: "one worker, eight, one again",
+        needs: Needs::GROUP,
+        applies: always,
+        inject: scaled,
+    },
+];
+
+fn paused(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.start_worker();
+        world.moved(30).await?;
+        world.workers[0].freeze();
+        world.incidents(1);
+        // In SQLite it may have been paused with the lock on the file, and then everybody waits.
+        tokio::time::sleep(LEASE * 3).await;
+        world.workers[0].go_on();
+        world.moved(30).await?;
+        let lost =
+            world.sql.count("SELECT COALESCE(sum(lease_lost), 0) FROM event_bus_worker").await;
+        if let Ok(lost) = lost {
+            world.notes.push(format!("{lost} rows had been taken over"));
+        }
+        world.moved(30).await
+    })
+}
+
+fn storm(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        for _ in 0..CROWD {
+            world.start_worker();
+        }
+        world.moved(30).await?;
+        let rate = Pace { batch: 100, pause: Duration::from_millis(30), per_second: None };
+        world.set_pace(rate).await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let slow = Pace { batch: 5, pause: Duration::from_millis(100), per_second: None };
+        world.set_pace(slow).await?;
+        world.moved(30).await?;
+        let stuck = "SELECT count(*) FROM outbound_event WHERE retry_count > 0";
+        let stuck = world.sql.count(stuck).await?;
+        ensure!(stuck == 0, "{stuck} rows were charged an attempt");
+        Ok(())
+    })
+}
+
+fn scaled(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.moved(30).await?;
+        for _ in 1..CROWD {
+            world.start_worker();
+        }
+        world.moved(100).await?;
+        while world.workers.len() > 1 {
+            let mut worker = world.workers.pop().context("there are several")?;
+            worker.terminate();
+            let code = worker.ended().await;
+            ensure!(code == 0, "a worker stopped with {code}: {}", tail(&worker.log()));
+        }
+        world.moved(60).await
+    })
+}
+
+fn backlog(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        let rate = Pace { batch: 500, pause: Duration::from_millis(1), per_second: None };
+        world.set_pace(rate).await?;
+        // Mosquitto writes its whole database at each change, so that a long queue takes it minutes.
+        let wanted = match world.cell.broker {
+            crate::servers::Kind::Rabbitmq => BACKLOG,
+            crate::servers::Kind::Mqtt => BACKLOG / 10,
+        };
+        world
+            .until(SOON * 6, "the backlog is there", async || {
+                let ways = crate::ids::Way::ALL;
+                Ok(ways.into_iter().all(|way| world.ledger.committed(way) >= wanted))
+            })
+            .await?;
+        let slow = Pace { batch: 5, pause: Duration::from_millis(100), per_second: None };
+        world.set_pace(slow).await?;
+        world.start_worker();
+        world.drain *= 5;
+        world
+            .until(world.drain, "the backlog is gone", async || {
+                Ok(world.received().await? >= wanted * 2)
+            })
+            .await?;
+        let status = fs::read_to_string(format!("/proc/{}/status", world.workers[0].pid()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak: u64 = peak.context("no VmHWM")?.trim().trim_end_matches(" kB").parse()?;
+        let peak = peak / 1024;
+        world.notes.push(format!("at most {peak} MiB"));
+        ensure!(peak <= BUDGET_MIB, "it had {peak} MiB of memory");
+        Ok(())
+    })
+}

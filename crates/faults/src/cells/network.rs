@@ -1,0 +1,123 @@
+//! A network that loses packets, answers or connections.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use futures_util::future::LocalBoxFuture;
+use postroad_transport::testing::{Proxy, Speaker};
+
+use crate::cell::{Fault, Needs, always};
+use crate::world::{HEARTBEAT, World, tail};
+
+/// Two heartbeats without a sign of life, and a second.
+const DETECT: Duration = Duration::from_secs(2 * HEARTBEAT + 1);
+/// What a machine that runs three cells at a time may add to that.
+const BUSY: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_secs(5);
+const OFFSETS: u64 = 40;
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        id: "F8",
+        title: "half-open: every packet is lost, the broker is paused, a stop meanwhile",
+        needs: Needs::BROKER,
+        applies: always,
+        inject: half_open,
+    },
+    Fault {
+        id: "F9",
+        title: "the broker's answers are lost, then the worker's requests",
+        needs: Needs::NOTHING,
+        applies: always,
+        inject: one_way,
+    },
+    Fault {
+        id: "F10",
+        title: "RST, FIN, and a cut after each of many numbers of bytes",
+        needs: Needs::NOTHING,
+        applies: always,
+        inject: cut,
+    },
+];
+
+fn half_open(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.moved(40).await?;
+        let began = Instant::now();
+        world.network.blackhole(true);
+        world.incidents(1);
+        world.until_status(DETECT + BUSY, "reconnecting").await?;
+        world.notes.push(format!("noticed after {:.1} s", began.elapsed().as_secs_f64()));
+        heal(world);
+        world.moved(40).await?;
+
+        world.broker.freeze();
+        world.incidents(1);
+        let noticed = world.until_status(DETECT + BUSY, "reconnecting").await;
+        world.broker.go_on();
+        noticed?;
+        world.moved(40).await?;
+
+        world.network.blackhole(true);
+        world.incidents(1);
+        let mut worker = world.workers.remove(0);
+        let told = Instant::now();
+        worker.terminate();
+        let code = worker.ended().await;
+        let took = told.elapsed();
+        ensure!(code == 0, "exit code {code}: {}", tail(&worker.log()));
+        // The grace period of ten seconds, when nobody answers, and no more.
+        ensure!(took < STOP * 2 + BUSY, "it took {took:?} to stop");
+        heal(world);
+        world.start_worker();
+        world.moved(40).await
+    })
+}
+
+fn heal(world: &World) {
+    // What was held back would else arrive late.
+    world.network.cut();
+    world.network.blackhole(false);
+}
+
+fn one_way(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        for _ in 0..2 {
+            for lose in [Proxy::drop_replies, Proxy::hold_requests] {
+                world.moved(40).await?;
+                lose(&world.network, true);
+                world.incidents(1);
+                tokio::time::sleep(Duration::from_millis(world.dice.u64(300..1_500))).await;
+                world.network.cut();
+                lose(&world.network, false);
+            }
+        }
+        world.moved(40).await
+    })
+}
+
+fn cut(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.moved(40).await?;
+        for end in [Proxy::cut, Proxy::finish] {
+            end(&world.network);
+            world.incidents(1);
+            world.moved(40).await?;
+        }
+        world.set(&["retry_interval_seconds=1"])?;
+        for _ in 0..OFFSETS {
+            let bytes = world.dice.u64(1..2_000);
+            let speaker = if world.dice.bool() { Speaker::Client } else { Speaker::Server };
+            world.network.cut_after(Some((bytes, speaker)));
+            world.network.cut();
+            world.incidents(1);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        world.network.cut_after(None);
+        world.network.cut();
+        world.moved(40).await
+    })
+}

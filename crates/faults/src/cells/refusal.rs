@@ -1,0 +1,180 @@
+//! Brokers that are there and refuse: alarms, full queues, permissions, queues and sessions that are gone.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use futures_util::future::LocalBoxFuture;
+
+use crate::cell::{Applies, Fault, Needs, mqtt_only, rabbitmq_only};
+use crate::servers::{Broker, Db, Kind};
+use crate::world::World;
+
+/// Shorter than the time after which messages without a confirm are sent again.
+const ALARM: Duration = Duration::from_secs(20);
+const REFUSED: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(30);
+/// To notice that a queue is gone, and to make another one.
+const RESUBSCRIBE: Duration = Duration::from_secs(5 + 5);
+
+pub(super) const FAULTS: &[Fault] = &[
+    Fault {
+        id: "F7",
+        title: "publishes refused: a full queue, then permissions revoked",
+        needs: Needs::BROKER,
+        applies: channel_closes,
+        inject: refused,
+    },
+    Fault {
+        id: "F11",
+        title: "memory and disk alarms",
+        needs: Needs::BROKER,
+        applies: rabbitmq_only,
+        inject: alarmed,
+    },
+    Fault {
+        id: "F13",
+        title: "queue deleted under its consumer",
+        needs: Needs::BROKER,
+        applies: rabbitmq_only,
+        inject: deleted,
+    },
+    Fault {
+        id: "F26",
+        title: "broker that keeps too few messages for a subscriber that is away",
+        needs: Needs::BROKER,
+        applies: overflow,
+        inject: |_| Box::pin(async { bail!("it is not run") }),
+    },
+    Fault {
+        id: "F27",
+        title: "session lost: the broker forgot everything",
+        needs: Needs::BROKER,
+        applies: mqtt_only,
+        inject: forgotten,
+    },
+];
+
+fn channel_closes(_: Db, broker: Kind) -> Applies {
+    match broker {
+        Kind::Rabbitmq => Applies::Yes,
+        Kind::Mqtt => Applies::Covered(
+            "postroad-cli e2e `privileges` (Mosquitto with an ACL), postroad-transport-mqtt `mosquitto`",
+        ),
+    }
+}
+
+fn overflow(_: Db, broker: Kind) -> Applies {
+    match broker {
+        Kind::Rabbitmq => Applies::No("a durable queue has no such limit"),
+        Kind::Mqtt => Applies::Skipped(
+            "Mosquitto tells of such a loss on $SYS only, which the worker does not read; the README names the setting"
+                .to_owned(),
+        ),
+    }
+}
+
+fn refused(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.moved(30).await?;
+        let full = format!("full-{}", world.tag);
+        let mut client = world.client().await?;
+        client.declare_full_queue(&full).await?;
+        client.bind(&full, &world.exchange(), "#").await?;
+        tokio::time::sleep(REFUSED).await;
+        let retried =
+            "SELECT count(*) FROM outbound_event WHERE retry_count > 0 AND last_error IS NOT NULL";
+        let retried = world.sql.count(retried).await?;
+        ensure!(retried > 0, "no row was refused");
+        client.delete_queue(&full).await?;
+        // The other queues have got what this one refused, each time.
+        world.terms.duplicates += 10 * world.ledger.attempted(crate::ids::Way::Outbox);
+        world.moved(30).await?;
+
+        let user = world.broker.rabbitmq()?.url().username;
+        let set = |world: &World, write: &str| {
+            world.broker.control(&["set_permissions", &user, ".*", write, ".*"]).map(drop)
+        };
+        set(world, "^$")?;
+        world.broker.control(&["close_all_connections", "fault"])?;
+        world.incidents(1);
+        tokio::time::sleep(REFUSED).await;
+        set(world, ".*")?;
+        world.notes.push(format!("{retried} rows were refused"));
+        world.moved(30).await
+    })
+}
+
+fn alarmed(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.moved(30).await?;
+        for (alarm, calm) in [
+            (
+                ["set_vm_memory_high_watermark", "0.0000001"],
+                ["set_vm_memory_high_watermark", "0.4"],
+            ),
+            (["set_disk_free_limit", "100000GB"], ["set_disk_free_limit", "50MB"]),
+        ] {
+            world.broker.control(&alarm)?;
+            tokio::time::sleep(ALARM).await;
+            world.broker.control(&calm)?;
+            world.moved(60).await?;
+        }
+        // No incident: nothing is sent again while the broker only takes its time.
+        Ok(())
+    })
+}
+
+fn deleted(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        for _ in 0..2 {
+            world.moved(30).await?;
+            // What is in a queue goes with it, whoever deletes it.
+            world.calm().await?;
+            let queue = world.queue();
+            let mut client = world.client().await?;
+            client.delete_queue(&queue).await?;
+            let began = Instant::now();
+            world
+                .until(SOON, "the queue is there again, with its consumer", async || {
+                    let mut client = world.client().await?;
+                    Ok(client.consumers(&queue).await? > 0)
+                })
+                .await?;
+            let took = began.elapsed();
+            world.notes.push(format!("subscribed again after {:.1} s", took.as_secs_f64()));
+            ensure!(took < RESUBSCRIBE, "it took {took:?} to subscribe again");
+            world.incidents(1);
+            world.traffic.pause(false);
+        }
+        world.moved(30).await
+    })
+}
+
+fn forgotten(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.moved(30).await?;
+        // What it had not delivered goes with it.
+        world.calm().await?;
+        let broker = world.broker.own()?;
+        broker.stop().await;
+        if let Broker::Mosquitto(mosquitto) = broker {
+            mosquitto.wipe();
+        }
+        broker.run().await;
+        world.incidents(1);
+        let gaps = "SELECT COALESCE(sum(possible_gaps), 0) FROM event_bus_worker";
+        world
+            .until(SOON, "the worker tells of a possible gap", async || {
+                Ok(world.sql.rows(gaps).await?[0].to_string().contains('1'))
+            })
+            .await?;
+        world.until_status(SOON, "running").await?;
+        world.catch_up().await?;
+        world.traffic.pause(false);
+        world.moved(60).await
+    })
+}

@@ -1,0 +1,46 @@
+//! `cargo xtask faults`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use postroad_faults::Options;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Some of them wait for a process that is being started or asked.
+const THREADS: usize = 8;
+const INTERRUPTED: u8 = 130;
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let good = runtime.block_on(async {
+        tokio::select! {
+            good = postroad_faults::run(options) => good.map(Some),
+            () = interrupted() => Ok(None),
+        }
+    });
+    if matches!(good, Ok(None)) {
+        // Threads still wait for some of them.
+        postroad_testbed::kill_all();
+    }
+    runtime.shutdown_background();
+    Ok(match good? {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::FAILURE,
+        None => ExitCode::from(INTERRUPTED),
+    })
+}
+
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,81 @@
+//! A matrix that finds nothing in a broken program proves nothing: each of four seeded bugs makes it fail.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Where a bug of chance is looked for, at most.
+const SEEDS: std::ops::Range<u64> = 1..6;
+
+#[test]
+#[ignore = "needs RabbitMQ and Mosquitto: run `cargo xtask itest`"]
+fn a_row_that_is_published_before_its_confirm_is_found_lost() {
+    is_found("published_before_confirm", "F9", "lost on the way to the wire");
+}
+
+#[test]
+#[ignore = "needs RabbitMQ and Mosquitto: run `cargo xtask itest`"]
+fn a_message_that_is_acknowledged_before_its_commit_is_found_lost() {
+    is_found("acknowledged_before_commit", "F2", "lost on the way to the inbox");
+}
+
+#[test]
+#[ignore = "needs RabbitMQ and Mosquitto: run `cargo xtask itest`"]
+fn a_confirm_that_is_taken_for_the_next_messages_is_found() {
+    is_found("delivery_tag_off_by_one", "F9", "lost on the way to the wire");
+}
+
+#[test]
+#[ignore = "needs RabbitMQ and Mosquitto: run `cargo xtask itest`"]
+fn ids_that_are_compared_without_their_case_are_found() {
+    is_found("case_insensitive_ids", "F9", "lost on the way to the inbox");
+}
+
+/// Runs one fault on RabbitMQ and SQLite against a program with this bug, until a cell fails in these words.
+#[track_caller]
+fn is_found(bug: &str, fault: &str, failure: &str) {
+    let folder = TempDir::new().unwrap();
+    let program = program();
+    let mut found = Vec::new();
+    for seed in SEEDS {
+        let mut matrix = Command::new(env!("CARGO_BIN_EXE_postroad-faults"));
+        matrix.args(["--bug", bug, "--only", fault, "--db", "sqlite", "--broker", "rabbitmq"]);
+        matrix.args(["--seed", &seed.to_string(), "--messages", "200", "--drain-seconds", "15"]);
+        matrix.arg("--postroad").arg(&program).arg("--out").arg(folder.path());
+        let code = matrix.status().unwrap().code();
+        let failures = failures(folder.path());
+        if failures.iter().any(|found| found.starts_with(failure)) {
+            assert_eq!(code, Some(1), "it failed, and says so");
+            return;
+        }
+        found.extend(failures);
+    }
+    panic!("with `{bug}` nothing was {failure}; found was {found:?}");
+}
+
+fn failures(folder: &Path) -> Vec<String> {
+    let report = fs::read_to_string(folder.join("faults.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let cells = report["cells"].as_array().unwrap();
+    let failures = cells.iter().flat_map(|cell| cell["verdict"]["failures"].as_array().unwrap());
+    failures.map(|failure| failure.as_str().unwrap().to_owned()).collect()
+}
+
+/// The program with crash points and bugs, built as `cargo xtask faults` builds it.
+fn program() -> PathBuf {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--workspace", "--bin", "postroad"]);
+    build.args(["--features", "postroad-cli/fault-injection"]);
+    assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+    let binary = Path::new(env!("CARGO_BIN_EXE_postroad-faults")).with_file_name("postroad");
+    // Another build would put a program without bugs in its place.
+    let program = binary.with_file_name(format!("postroad-with-bugs-{}", std::process::id()));
+    if !program.exists() {
+        fs::copy(binary, &program).unwrap();
+    }
+    program
+}
