@@ -104,7 +104,10 @@ async fn heartbeats<S: WorkerRegistry, C>(
     worker: &WorkerIdentity,
 ) {
     loop {
-        let beat = heartbeat(context, transport.kept(), worker, context.state.status());
+        let beat = Heartbeat {
+            last_error: context.state.broker.error().or_else(|| transport.trouble()),
+            ..heartbeat(context, transport.kept(), worker, context.state.status())
+        };
         let told = context.ask("heartbeat", context.store.heartbeat(&beat)).await;
         if told.is_some() && beat.status == WorkerStatus::Stopping {
             context.state.stop_is_known.cancel();
