@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use postroad_worker_core::{InboxEntry, InboxStore, Kept, Quarantined, StoreError, Stored};
+use postroad_worker_core::{InboxEntry, InboxStore, Kept, Quarantined, StoreError, Stored, reason};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
 use serde::Serialize;
 
@@ -11,7 +11,9 @@ use crate::dialect::Dialect;
 use crate::fault::{
     DEADLOCKS, Fault, ask, fault, is_deadlock, message, store_error, within_deadline,
 };
-use crate::inbox_sql::{CLAIM_KEYS, CLAIMED_KEYS, INSERT_ROWS, IS_KEPT, KNOWN, QUARANTINE};
+use crate::inbox_sql::{
+    CLAIM_KEYS, CLAIMED_KEYS, DELETE_KEPT, INSERT_ROWS, IS_KEPT, KNOWN, QUARANTINE,
+};
 use crate::sql_store::SqlStore;
 use crate::text::{json_without_nul, note, without_nul};
 
@@ -52,23 +54,65 @@ impl InboxStore for SqlStore {
 }
 
 impl SqlStore {
+    /// Stores a message that is in quarantine under this id as if it arrived now, and takes it out of there, all at once.
+    /// `Err` inside: it cannot be a row for this reason, and nothing has changed.
+    pub async fn store_from_quarantine(
+        &self,
+        entry: &InboxEntry,
+        id: &str,
+    ) -> Result<Result<Stored, Kept>, StoreError> {
+        let batch = [Arrival::new(self.config_key(), (0, entry))];
+        match within_deadline(self.move_into_inbox(&batch, id)).await? {
+            Err(error) if fault(&error) == Fault::Data => {
+                Ok(Err(Kept { index: 0, reason: reason::UNSTORABLE, detail: message(&error) }))
+            }
+            outcome => outcome.map_err(|error| store_error(&error)),
+        }
+    }
+
+    async fn move_into_inbox(
+        &self,
+        batch: &[Arrival<'_>],
+        id: &str,
+    ) -> Result<Result<Stored, Kept>, DbErr> {
+        let transaction = self.database().begin().await?;
+        let mut stored = self.store_in(&transaction, batch).await?;
+        if let Some(kept) = stored.kept.pop() {
+            transaction.rollback().await?;
+            return Ok(Err(kept));
+        }
+        let delete = DELETE_KEPT.bind(self.database().dialect(), [id.into()]);
+        transaction.execute_raw(delete).await?;
+        transaction.commit().await?;
+        Ok(Ok(stored))
+    }
+
     /// Stores all of a batch or nothing.
     async fn store_batch(&self, batch: &[Arrival<'_>]) -> Result<Stored, DbErr> {
         if batch.is_empty() {
             return Ok(Stored::default());
         }
         let transaction = self.database().begin().await?;
-        let fresh = self.insert_fresh(&transaction, batch).await?;
+        let stored = self.store_in(&transaction, batch).await?;
+        transaction.commit().await?;
+        Ok(stored)
+    }
+
+    async fn store_in(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[Arrival<'_>],
+    ) -> Result<Stored, DbErr> {
+        let fresh = self.insert_fresh(transaction, batch).await?;
         let mut stored = Stored { inserted: fresh.len(), ..Stored::default() };
-        for (index, conflict) in self.conflicts(&transaction, batch, &fresh, &mut stored).await? {
-            self.keep(&transaction, index, &conflict, &mut stored).await?;
+        for (index, conflict) in self.conflicts(transaction, batch, &fresh, &mut stored).await? {
+            self.keep(transaction, index, &conflict, &mut stored).await?;
         }
         for arrival in batch {
             if let Some(entry) = arrival.quarantined() {
-                self.keep(&transaction, arrival.index(), entry, &mut stored).await?;
+                self.keep(transaction, arrival.index(), entry, &mut stored).await?;
             }
         }
-        transaction.commit().await?;
         Ok(stored)
     }
 

@@ -91,6 +91,13 @@ LEFT JOIN inbound_event AS e ON e.id = d.inbound_id",
 pub(crate) const IS_KEPT: Sql =
     Sql::same("SELECT id FROM quarantined_message WHERE arrival_digest = $1 LIMIT 1");
 
+/// Parameter: the id of a row of `quarantined_message`.
+pub(crate) const DELETE_KEPT: Sql = Sql {
+    sqlite: "DELETE FROM quarantined_message WHERE id = $1",
+    postgres: "DELETE FROM quarantined_message WHERE id = $1::uuid",
+    mysql: "DELETE FROM quarantined_message WHERE id = $1",
+};
+
 /// Parameters: config key, topic, reason, detail, body, headers, digest.
 pub(crate) const QUARANTINE: Sql = Sql {
     sqlite: "\
