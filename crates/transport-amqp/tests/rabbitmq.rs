@@ -16,7 +16,6 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use support::Place;
-use support::raw::publish_raw;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -336,7 +335,7 @@ fn headers_nested_as_deep_as_a_frame_holds_arrive_on_large_stacks() {
     let test = async {
         let place = place().await;
         let mut subscriber = place.transport.connect_subscriber().await.unwrap();
-        publish_raw(&place, "event.suite.thing.made", &nested(18_000), b"{}").await;
+        place.publish_raw("event.suite.thing.made", &nested(18_000), b"{}").await;
         let headers = soon(subscriber.next()).await.unwrap().message.headers;
         assert!(serde_json::to_string(&headers).unwrap().contains("nested too deep"));
         place.clean_up().await;

@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::{InboxEntry, InboxRow, Original, Quarantined, reason};
+use crate::{InboxEntry, InboxRow, Original, Quarantined, headers, reason};
 
 /// Header under which the unknown fields of an envelope are kept.
 const EXTRA: &str = "extra";
@@ -42,6 +42,10 @@ pub fn decode(incoming: &Incoming, limits: &Limits) -> InboxEntry {
             original,
         });
     }
+    if let Err(detail) = headers::check(&incoming.headers) {
+        let (topic, reason) = (incoming.topic.clone(), reason::TOO_LARGE);
+        return InboxEntry::Quarantine(Quarantined { topic, reason, detail, original });
+    }
     match normalise_inbound(&parts, limits) {
         Ok(envelope) => InboxEntry::Message(Box::new(row(envelope, incoming, original))),
         Err(rejected) => InboxEntry::Quarantine(Quarantined {
@@ -66,7 +70,7 @@ fn row(envelope: Envelope, incoming: &Incoming, original: Original) -> InboxRow 
         parent_request_id: envelope.parent_request_id,
         chain_depth: envelope.chain_depth,
         payload: Box::<str>::from(envelope.payload).into_string(),
-        headers: headers(&incoming.headers, &envelope.extra),
+        headers: with_extra(&incoming.headers, &envelope.extra),
         fingerprint: None,
         original,
     }
@@ -108,7 +112,7 @@ fn original(incoming: &Incoming) -> Original {
 }
 
 /// What came in `headers`, and the envelope's unknown fields, exact to the digit, under `extra`.
-fn headers(headers: &Map<String, Value>, extra: &[(String, Box<RawValue>)]) -> Option<String> {
+fn with_extra(headers: &Map<String, Value>, extra: &[(String, Box<RawValue>)]) -> Option<String> {
     if headers.is_empty() && extra.is_empty() {
         return None;
     }
@@ -210,6 +214,15 @@ mod tests {
                 .headers
                 .is_some_and(|kept| kept.contains(r#""raw":{"properties":"/w=="}"#))
         );
+    }
+
+    #[test]
+    fn too_many_headers_are_kept_apart_with_all_of_them() {
+        let many: Map<_, _> = (0..65).map(|n| (format!("h{n}"), Value::Null)).collect();
+        let kept = quarantined(&Incoming { headers: many, ..incoming("{}") });
+        assert_eq!(kept.reason, reason::TOO_LARGE);
+        assert!(kept.detail.contains("65 entries"), "{}", kept.detail);
+        assert!(kept.original.headers.is_some_and(|kept| kept.contains("\"h64\"")));
     }
 
     #[test]

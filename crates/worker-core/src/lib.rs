@@ -10,6 +10,7 @@ mod codec;
 mod context;
 mod decode;
 mod encode;
+mod headers;
 mod idle;
 mod inbound;
 mod lease;

@@ -1,6 +1,6 @@
 //! The fixed words of `quarantined_message.reason`.
 
-/// The body is larger than `max_message_bytes`.
+/// The body is larger than `max_message_bytes`, or the headers have more than 64 entries or 16 KiB as JSON.
 pub const TOO_LARGE: &str = "too_large";
 /// The body is not JSON: not UTF-8, cut off, a duplicate key, NaN, nested too deeply.
 pub const INVALID_JSON: &str = "invalid_json";

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Place, Url};
+use super::Url;
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -14,12 +14,6 @@ const FRAME_END: u8 = 0xce;
 pub(crate) struct RawClient {
     stream: TcpStream,
     exchange: String,
-}
-
-/// Publishes to the place's exchange with these bytes for the table of headers, and waits until the broker has it.
-pub(crate) async fn publish_raw(place: &Place, topic: &str, table: &[u8], body: &[u8]) {
-    let mut client = RawClient::connect(&place.url, &place.settings.exchange).await;
-    client.publish(topic.as_bytes(), &headers(table), body).await;
 }
 
 /// Properties that are headers and nothing else.
