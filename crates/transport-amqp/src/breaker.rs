@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::trouble::Seldom;
+
 /// A connection that lived longer was not killed by what it was delivered first.
 const QUICK: Duration = Duration::from_secs(5);
 
@@ -14,6 +16,10 @@ const STREAK: u32 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     quick_deaths: Mutex<u32>,
+    /// Of its opening.
+    pub(crate) openings: Seldom,
+    /// Of messages that amqprs could not decode.
+    pub(crate) rescues: Seldom,
 }
 
 impl Breaker {

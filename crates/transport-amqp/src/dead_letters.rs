@@ -228,7 +228,7 @@ pub(crate) fn told(trouble: &Trouble, exchange: &str, why: &str, letters: usize)
         "the dead letter exchange `{exchange}` does not take {letters} quarantined messages, which stay unacknowledged \
          until it does: {why}; declare it, bind a queue to it and let this user write to it"
     );
-    if trouble.is(text.clone()) {
+    if trouble.is(text.clone()) && trouble.lines.tell(1, Instant::now()).is_some() {
         warn!("{text}");
     }
 }

@@ -71,8 +71,12 @@ impl Pump {
             }
             End::Broken { reason, silent } => {
                 debug!(error = reason, "consuming connection lost");
-                if silent && self.breaker.broke(start.elapsed(), acknowledged) {
+                if silent
+                    && self.breaker.broke(start.elapsed(), acknowledged)
+                    && let Some(times) = self.breaker.openings.tell(1, Instant::now())
+                {
                     warn!(
+                        times,
                         "a message may be breaking every connection: the queue is read message by message next"
                     );
                 }

@@ -80,7 +80,7 @@ where
         if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
             tracing::warn!("could not tell the database that this worker stopped");
         }
-        tell_of(context.state.quiet.rest(Instant::now()));
+        tell_of(context.state.rest(Instant::now()));
         tracing::info!(config_key, "worker stopped");
         context.state.totals.snapshot()
     }
@@ -112,7 +112,7 @@ async fn heartbeats<S: WorkerRegistry, C>(
         if told.is_some() && beat.status == WorkerStatus::Stopping {
             context.state.stop_is_known.cancel();
         }
-        tell_of(context.state.quiet.due(Instant::now()));
+        tell_of(context.state.held_back(Instant::now()));
         tokio::select! {
             biased;
             () = context.state.changed.notified() => {}

@@ -24,6 +24,7 @@ mod status;
 mod cluster;
 mod crashes;
 mod crowds;
+mod dead_letters;
 mod idle;
 mod mqtt_config;
 mod mqtt_corpus;

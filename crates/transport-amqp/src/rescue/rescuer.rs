@@ -69,10 +69,12 @@ impl Rescuer {
         ended: watch::Sender<Option<String>>,
     ) {
         let outcome = self.serve(&deliveries, &mut acknowledgements).await;
-        if self.rescued > 0 {
+        if self.rescued > 0
+            && let Some(messages) = self.breaker.rescues.tell(self.rescued, Instant::now())
+        {
             warn!(
                 queue = self.queue,
-                messages = self.rescued,
+                messages,
                 "messages that the client library cannot decode are in quarantine as `undecodable`"
             );
         }
