@@ -22,6 +22,7 @@ mod m0002_retention;
 mod m0003_security;
 mod m0004_wake_up;
 mod m0005_late_rows;
+mod m0007_quarantine;
 mod migrator;
 mod mysql;
 mod postgres;

@@ -491,13 +491,14 @@ pub(crate) enum Quarantine {
     /// One message with its body
     Show(ShowRow),
     /// Take it in as if it arrived now; it leaves quarantine when it is an inbox row
-    Replay {
-        /// Its id
-        id: String,
-        /// With this body in place of its own
-        #[arg(long, value_name = "FILE|-")]
-        body: Option<PathBuf>,
-    },
+    #[command(after_help = "\
+Examples:
+  postroad quarantine replay ID                            once what was wrong elsewhere is mended
+  postroad quarantine show ID --json | jq -j .body > b.json    then, with b.json mended:
+  postroad quarantine replay ID --body b.json
+  postroad quarantine show ID --json | jq -r .body_base64 | base64 -d > b.bin
+  postroad quarantine replay ID --topic event.machine.spindle.started --headers '{}'")]
+    Replay(Replay),
     /// Delete for good
     #[command(group = clap::ArgGroup::new("which").required(true))]
     Purge {
@@ -514,6 +515,21 @@ pub(crate) enum Quarantine {
         #[arg(long, value_name = "KEY")]
         config_key: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Its id
+    pub(crate) id: String,
+    /// With this body in place of its own
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) body: Option<PathBuf>,
+    /// With this routing key or MQTT topic in place of its own
+    #[arg(long)]
+    pub(crate) topic: Option<String>,
+    /// With these headers in place of its own: a JSON object, @FILE or -
+    #[arg(long, value_name = "JSON")]
+    pub(crate) headers: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -81,7 +81,7 @@ fn inbox_row(row: Row, incoming: &Incoming) -> InboxRow {
         payload: row.payload,
         headers: row.headers,
         fingerprint: Some(row.fingerprint),
-        original: Original { body: incoming.body.clone(), headers: Some(row.properties) },
+        original: original(incoming, row.properties),
     }
 }
 
@@ -90,7 +90,17 @@ fn quarantined(malformed: Malformed, incoming: &Incoming) -> Quarantined {
         topic: malformed.topic,
         reason: malformed.reason,
         detail: malformed.detail,
-        original: Original { body: incoming.body.clone(), headers: Some(malformed.properties) },
+        original: original(incoming, malformed.properties),
+    }
+}
+
+fn original(incoming: &Incoming, properties: String) -> Original {
+    Original {
+        body: incoming.body.clone(),
+        headers: Some(properties),
+        // The spool may have handed it out before, and knows it by this id then.
+        redelivered: incoming.redelivered || incoming.arrival_id.is_some(),
+        arrival_id: incoming.arrival_id.clone(),
     }
 }
 

@@ -82,13 +82,14 @@ impl Output {
         let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in fields {
             if let Some(value) = value {
-                self.line(format_args!("{name:width$}  {value}"))?;
+                self.line(format_args!("{name:width$}  {}", harmless(value)))?;
             }
         }
         Ok(())
     }
 
-    /// Every field of a record that is not null, below each other, in the record's order.
+    /// Every field of a record that is not null, below each other, in the record's order; without those that say in base64
+    /// what another one says.
     pub(crate) fn record(&self, record: &impl Serialize) -> anyhow::Result<()> {
         let record = serde_json::to_string(record).context("cannot write this as JSON")?;
         let members: Members = serde_json::from_str(&record).context("a record is an object")?;
@@ -97,8 +98,8 @@ impl Output {
             Ok(Value::String(text)) => Some(text),
             _ => Some(value.get().to_owned()),
         };
-        let fields: Vec<_> =
-            members.0.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
+        let members = members.0.iter().filter(|(name, _)| !name.ends_with("_base64"));
+        let fields: Vec<_> = members.map(|(name, value)| (name.as_str(), text(value))).collect();
         self.fields(&fields)
     }
 
@@ -177,14 +178,32 @@ pub(crate) fn optional(value: Option<impl Display>) -> Cell {
 /// A long text cut for a table.
 pub(crate) fn short(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", harmless(&text[..end])),
+        None => harmless(text),
     }
+}
+
+/// What others sent must not make the terminal do anything: its control characters are shown, not followed.
+fn harmless(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+        shown
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_of_others_do_not_reach_the_terminal() {
+        assert_eq!(short("a\u{1b}[2Jb\u{9b}", 80), r"a\u{1b}[2Jb\u{9b}");
+        assert_eq!(harmless("größe\n\t🦀"), "größe\n\t🦀");
+    }
 
     #[test]
     fn an_error_is_one_line_with_its_causes_once() {

@@ -3,13 +3,19 @@
 use postroad_fault_points::{Bug, has};
 use postroad_worker_core::{InboxEntry, InboxRow, Original, Quarantined, reason};
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::text::{hex, json_has_nul};
 
+/// A header by which a quorum queue counts.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+
 /// An entry with its identity, or what it becomes without one.
 pub(crate) struct Arrival<'a> {
+    /// Its place in the batch.
+    index: usize,
     entry: &'a InboxEntry,
     kind: Kind<'a>,
 }
@@ -53,7 +59,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Arrival<'a> {
-    pub(crate) fn new(config_key: &str, entry: &'a InboxEntry) -> Self {
+    pub(crate) fn new(config_key: &str, (index, entry): (usize, &'a InboxEntry)) -> Self {
         let kind = match entry {
             InboxEntry::Quarantine(quarantined) => Kind::Quarantined(quarantined),
             InboxEntry::Message(row) => match field_with_nul(row) {
@@ -71,7 +77,11 @@ impl<'a> Arrival<'a> {
                 },
             },
         };
-        Self { entry, kind }
+        Self { index, entry, kind }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     pub(crate) fn entry(&self) -> &'a InboxEntry {
@@ -141,16 +151,50 @@ fn quarantined(row: &InboxRow, reason: &'static str, detail: String) -> Quaranti
     Quarantined { topic: row.topic.clone(), reason, detail, original: row.original.clone() }
 }
 
-/// Each part with its length before it, so that no two triples read the same.
 fn dedupe_key(config_key: &str, row: &InboxRow) -> String {
-    let mut digest = Sha256::new();
     let lower = has(Bug::CaseInsensitiveIds).then(|| row.message_id.to_lowercase());
-    let message_id = lower.as_deref().unwrap_or(&row.message_id);
-    for part in [config_key, &row.topic, message_id] {
+    hex(&digest(&[config_key, &row.topic, lower.as_deref().unwrap_or(&row.message_id)]))
+}
+
+/// What tells a message in quarantine from others, the same each time it is delivered.
+pub(crate) fn arrival_digest(config_key: &str, entry: &Quarantined) -> Vec<u8> {
+    let Original { body, headers, arrival_id, .. } = &entry.original;
+    let headers = headers.as_deref().map(lasting_headers).unwrap_or_default();
+    let arrival_id = arrival_id.as_deref().unwrap_or_default();
+    digest(&[
+        config_key.as_bytes(),
+        entry.topic.as_bytes(),
+        body,
+        headers.as_bytes(),
+        arrival_id.as_bytes(),
+    ])
+}
+
+/// The headers without what a quorum queue changes at each delivery.
+fn lasting_headers(text: &str) -> String {
+    let Ok(mut kept) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
+    let Some(members) = kept.as_object_mut() else { return text.to_owned() };
+    let headers = members.get_mut("headers").and_then(Value::as_object_mut);
+    if let Some(headers) = headers {
+        headers.remove(DELIVERY_COUNT);
+    }
+    // The same in bytes, unless nobody could read them.
+    if let Some(raw) = members.get_mut("raw").and_then(Value::as_object_mut)
+        && raw.get("readable").is_some_and(|readable| *readable == true)
+    {
+        raw.remove("properties");
+    }
+    kept.to_string()
+}
+
+/// SHA-256 of the parts, each with its length before it, so that no two lists of them read the same.
+fn digest<T: AsRef<[u8]>>(parts: &[T]) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    for part in parts.iter().map(AsRef::as_ref) {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    hex(&digest.finalize())
+    digest.finalize().to_vec()
 }
 
 /// PostgreSQL keeps no U+0000, in text or in JSON. So that a message has the same fate everywhere, no database gets one.

@@ -3,23 +3,25 @@
 use std::collections::{HashMap, HashSet};
 
 use postroad_fault_points::{Point, reached};
-use postroad_worker_core::{InboxEntry, InboxStore, Quarantined, StoreError, Stored};
+use postroad_worker_core::{InboxEntry, InboxStore, Kept, Quarantined, StoreError, Stored, reason};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
 use serde::Serialize;
 
-use crate::arrival::{Arrival, unstorable, without_headers};
+use crate::arrival::{Arrival, arrival_digest, unstorable, without_headers};
 use crate::dialect::Dialect;
 use crate::fault::{
     DEADLOCKS, Fault, ask, fault, is_deadlock, message, store_error, within_deadline,
 };
-use crate::inbox_sql::{CLAIM_KEYS, CLAIMED_KEYS, INSERT_ROWS, KNOWN, QUARANTINE};
+use crate::inbox_sql::{
+    CLAIM_KEYS, CLAIMED_KEYS, DELETE_KEPT, INSERT_ROWS, IS_KEPT, KNOWN, QUARANTINE,
+};
 use crate::sql_store::SqlStore;
 use crate::text::{json_without_nul, note, without_nul};
 
 impl InboxStore for SqlStore {
     async fn store(&self, entries: &[InboxEntry]) -> Result<Stored, StoreError> {
         let arrivals: Vec<_> =
-            entries.iter().map(|entry| Arrival::new(self.config_key(), entry)).collect();
+            entries.iter().enumerate().map(|at| Arrival::new(self.config_key(), at)).collect();
         let mut total = Stored::default();
         let mut deadlocks = 0;
         // Depth first and left to right, so that rows are stored in the order in which they came.
@@ -46,30 +48,73 @@ impl InboxStore for SqlStore {
             total.inserted += stored.inserted;
             total.duplicates += stored.duplicates;
             total.quarantined += stored.quarantined;
+            total.kept.extend(stored.kept);
         }
         Ok(total)
     }
 }
 
 impl SqlStore {
+    /// Stores a message that is in quarantine under this id as if it arrived now, and takes it out of there, all at once.
+    /// `Err` inside: it cannot be a row for this reason, and nothing has changed.
+    pub async fn store_from_quarantine(
+        &self,
+        entry: &InboxEntry,
+        id: &str,
+    ) -> Result<Result<Stored, Kept>, StoreError> {
+        let batch = [Arrival::new(self.config_key(), (0, entry))];
+        match within_deadline(self.move_into_inbox(&batch, id)).await? {
+            Err(error) if fault(&error) == Fault::Data => {
+                Ok(Err(Kept { index: 0, reason: reason::UNSTORABLE, detail: message(&error) }))
+            }
+            outcome => outcome.map_err(|error| store_error(&error)),
+        }
+    }
+
+    async fn move_into_inbox(
+        &self,
+        batch: &[Arrival<'_>],
+        id: &str,
+    ) -> Result<Result<Stored, Kept>, DbErr> {
+        let transaction = self.database().begin().await?;
+        let mut stored = self.store_in(&transaction, batch).await?;
+        if let Some(kept) = stored.kept.pop() {
+            transaction.rollback().await?;
+            return Ok(Err(kept));
+        }
+        let delete = DELETE_KEPT.bind(self.database().dialect(), [id.into()]);
+        transaction.execute_raw(delete).await?;
+        transaction.commit().await?;
+        Ok(Ok(stored))
+    }
+
     /// Stores all of a batch or nothing.
     async fn store_batch(&self, batch: &[Arrival<'_>]) -> Result<Stored, DbErr> {
         if batch.is_empty() {
             return Ok(Stored::default());
         }
         let transaction = self.database().begin().await?;
-        let fresh = self.insert_fresh(&transaction, batch).await?;
-        let mut stored = Stored { inserted: fresh.len(), ..Stored::default() };
-        for conflict in self.conflicts(&transaction, batch, &fresh, &mut stored).await? {
-            self.quarantine(&transaction, &conflict).await?;
-            stored.quarantined += 1;
-        }
-        for entry in batch.iter().filter_map(Arrival::quarantined) {
-            self.quarantine(&transaction, entry).await?;
-            stored.quarantined += 1;
-        }
+        let stored = self.store_in(&transaction, batch).await?;
         reached(Point::AfterInsertBeforeCommit);
         transaction.commit().await?;
+        Ok(stored)
+    }
+
+    async fn store_in(
+        &self,
+        transaction: &DatabaseTransaction,
+        batch: &[Arrival<'_>],
+    ) -> Result<Stored, DbErr> {
+        let fresh = self.insert_fresh(transaction, batch).await?;
+        let mut stored = Stored { inserted: fresh.len(), ..Stored::default() };
+        for (index, conflict) in self.conflicts(transaction, batch, &fresh, &mut stored).await? {
+            self.keep(transaction, index, &conflict, &mut stored).await?;
+        }
+        for arrival in batch {
+            if let Some(entry) = arrival.quarantined() {
+                self.keep(transaction, arrival.index(), entry, &mut stored).await?;
+            }
+        }
         Ok(stored)
     }
 
@@ -117,7 +162,7 @@ impl SqlStore {
         batch: &[Arrival<'_>],
         fresh: &HashSet<String>,
         stored: &mut Stored,
-    ) -> Result<Vec<Quarantined>, DbErr> {
+    ) -> Result<Vec<(usize, Quarantined)>, DbErr> {
         let seen: Vec<_> = batch
             .iter()
             .filter(|arrival| arrival.key().is_some_and(|key| !fresh.contains(key.id)))
@@ -142,7 +187,7 @@ impl SqlStore {
             match first
                 .and_then(|(digest, payload)| arrival.conflict_with(digest, payload.as_deref()))
             {
-                Some(conflict) => conflicts.push(conflict),
+                Some(conflict) => conflicts.push((arrival.index(), conflict)),
                 None => stored.duplicates += 1,
             }
         }
@@ -150,33 +195,60 @@ impl SqlStore {
     }
 
     /// Keeps a message that the database would not take, by itself; without its headers where those are the trouble.
-    async fn set_apart(&self, culprit: &Arrival<'_>, why: &str) -> Result<Stored, StoreError> {
-        let culprit = match culprit.entry() {
+    async fn set_apart(&self, arrival: &Arrival<'_>, why: &str) -> Result<Stored, StoreError> {
+        let culprit = match arrival.entry() {
             InboxEntry::Message(row) => unstorable(row, why.to_owned()),
             InboxEntry::Quarantine(entry) => entry.clone(),
         };
-        let db = self.database().connection();
-        match within_deadline(self.quarantine(db, &culprit)).await? {
+        let (db, index) = (self.database().connection(), arrival.index());
+        let mut stored = Stored::default();
+        match within_deadline(self.keep(db, index, &culprit, &mut stored)).await? {
             Err(error) if fault(&error) == Fault::Data => {
-                ask(self.quarantine(db, &without_headers(&culprit))).await?;
+                ask(self.keep(db, index, &without_headers(&culprit), &mut stored)).await?;
             }
             outcome => outcome.map_err(|error| store_error(&error))?,
         }
-        Ok(Stored { quarantined: 1, ..Stored::default() })
+        Ok(stored)
+    }
+
+    /// Puts a message into quarantine, where it was not put when it was delivered before.
+    async fn keep(
+        &self,
+        db: &impl ConnectionTrait,
+        index: usize,
+        entry: &Quarantined,
+        stored: &mut Stored,
+    ) -> Result<(), DbErr> {
+        let digest = arrival_digest(self.config_key(), entry);
+        if entry.original.redelivered && self.is_kept(db, &digest).await? {
+            stored.duplicates += 1;
+        } else {
+            self.quarantine(db, entry, digest).await?;
+            stored.quarantined += 1;
+        }
+        stored.kept.push(Kept { index, reason: entry.reason, detail: entry.detail.clone() });
+        Ok(())
+    }
+
+    async fn is_kept(&self, db: &impl ConnectionTrait, digest: &[u8]) -> Result<bool, DbErr> {
+        let kept = IS_KEPT.bind(self.database().dialect(), [digest.to_vec().into()]);
+        Ok(db.query_one_raw(kept).await?.is_some())
     }
 
     async fn quarantine(
         &self,
         db: &impl ConnectionTrait,
         entry: &Quarantined,
+        digest: Vec<u8>,
     ) -> Result<(), DbErr> {
-        let values: [Value; 6] = [
+        let values: [Value; 7] = [
             self.config_key().into(),
             without_nul(&entry.topic).into(),
             entry.reason.into(),
             note(&entry.detail).into(),
             entry.original.body.to_vec().into(),
             entry.original.headers.as_deref().map(json_without_nul).into(),
+            digest.into(),
         ];
         db.execute_raw(QUARANTINE.bind(self.database().dialect(), values)).await.map(drop)
     }

@@ -87,13 +87,26 @@ STRAIGHT_JOIN inbound_dedupe AS d ON d.dedupe_key = unhex(seen.k)
 LEFT JOIN inbound_event AS e ON e.id = d.inbound_id",
 };
 
-/// Parameters: config key, topic, reason, detail, body, headers.
+/// A row where a message is in quarantine already. Parameter: its digest.
+pub(crate) const IS_KEPT: Sql =
+    Sql::same("SELECT id FROM quarantined_message WHERE arrival_digest = $1 LIMIT 1");
+
+/// Parameter: the id of a row of `quarantined_message`.
+pub(crate) const DELETE_KEPT: Sql = Sql {
+    sqlite: "DELETE FROM quarantined_message WHERE id = $1",
+    postgres: "DELETE FROM quarantined_message WHERE id = $1::uuid",
+    mysql: "DELETE FROM quarantined_message WHERE id = $1",
+};
+
+/// Parameters: config key, topic, reason, detail, body, headers, digest.
 pub(crate) const QUARANTINE: Sql = Sql {
     sqlite: "\
-INSERT INTO quarantined_message (config_key, topic, reason, detail, body, headers) VALUES ($1, $2, $3, $4, $5, $6)",
+INSERT INTO quarantined_message (config_key, topic, reason, detail, body, headers, arrival_digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7)",
     postgres: "\
-INSERT INTO quarantined_message (config_key, topic, reason, detail, body, headers)
-VALUES ($1, $2, $3, $4, $5, $6::jsonb)",
+INSERT INTO quarantined_message (config_key, topic, reason, detail, body, headers, arrival_digest)
+VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7)",
     mysql: "\
-INSERT INTO quarantined_message (config_key, topic, reason, detail, body, headers) VALUES ($1, $2, $3, $4, $5, $6)",
+INSERT INTO quarantined_message (config_key, topic, reason, detail, body, headers, arrival_digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7)",
 };

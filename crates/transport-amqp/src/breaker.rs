@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::trouble::Seldom;
+
 /// A connection that lived longer was not killed by what it was delivered first.
 const QUICK: Duration = Duration::from_secs(5);
 
@@ -10,15 +12,18 @@ const QUICK: Duration = Duration::from_secs(5);
 const STREAK: u32 = 3;
 
 /// amqprs closes the connection at headers it cannot decode, and the broker delivers the message again, for ever. Once
-/// that is suspected, deliveries are asked for one at a time, so that what stands before the message gets through and
-/// the message can be found at the head of its queue.
+/// that is suspected, a reader of our own takes the messages at the head of the queue one at a time (`rescue`).
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     quick_deaths: Mutex<u32>,
+    /// Of its opening.
+    pub(crate) openings: Seldom,
+    /// Of messages that amqprs could not decode.
+    pub(crate) rescues: Seldom,
 }
 
 impl Breaker {
-    /// Whether to take deliveries one at a time.
+    /// Whether to let the other reader at the queue.
     pub(crate) fn is_open(&self) -> bool {
         *self.lock() >= STREAK
     }
@@ -34,7 +39,12 @@ impl Breaker {
         *quick_deaths == STREAK
     }
 
-    /// A connection lived well.
+    /// The other reader came to its end: one more quick death opens it again.
+    pub(crate) fn half_open(&self) {
+        *self.lock() = STREAK - 1;
+    }
+
+    /// The other reader cannot connect, so it is no better.
     pub(crate) fn close(&self) {
         *self.lock() = 0;
     }
@@ -75,7 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn a_good_life_closes_it() {
+    fn after_the_other_reader_one_quick_death_is_enough() {
+        let breaker = Breaker::default();
+        breaker.half_open();
+        assert!(!breaker.is_open());
+        assert!(breaker.broke(MOMENT, false));
+    }
+
+    #[test]
+    fn it_can_be_closed() {
         let breaker = Breaker::default();
         for _ in 0..STREAK {
             breaker.broke(MOMENT, false);

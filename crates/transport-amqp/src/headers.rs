@@ -49,6 +49,30 @@ fn to_field(value: &Value) -> Result<(FieldValue, usize), PublishError> {
     })
 }
 
+/// How large a table is on the wire.
+pub(crate) fn table_size(table: &FieldTable) -> usize {
+    let members = table.as_ref().iter();
+    4 + members.map(|(name, value)| 1 + name.as_ref().len() + field_size(value)).sum::<usize>()
+}
+
+fn field_size(value: &FieldValue) -> usize {
+    1 + match value {
+        FieldValue::V => 0,
+        FieldValue::t(_) | FieldValue::b(_) | FieldValue::B(_) => 1,
+        FieldValue::s(_) | FieldValue::u(_) => 2,
+        FieldValue::I(_) | FieldValue::i(_) | FieldValue::f(_) => 4,
+        FieldValue::D(_) => 5,
+        FieldValue::l(_) | FieldValue::T(_) | FieldValue::d(_) => 8,
+        FieldValue::S(text) => 4 + text.as_ref().len(),
+        FieldValue::x(bytes) => 4 + Vec::<u8>::from(bytes.clone()).len(),
+        FieldValue::F(table) => table_size(table),
+        FieldValue::A(array) => {
+            let values: Vec<FieldValue> = array.clone().into();
+            4 + values.iter().map(field_size).sum::<usize>()
+        }
+    }
+}
+
 fn too_long(key: &str) -> PublishError {
     PublishError::Unsendable(format!(
         "a header's name has {} bytes, AMQP takes at most {MAX_SHORT_TEXT}",
@@ -190,7 +214,8 @@ mod tests {
         #[test]
         fn json_headers_come_back_as_they_went(headers in proptest::collection::btree_map(".{0,20}", json_value(), 0..6)) {
             let headers: Map<String, Value> = headers.into_iter().collect();
-            let (table, _) = to_table(&headers).unwrap();
+            let (table, size) = to_table(&headers).unwrap();
+            prop_assert_eq!(table_size(&table), size);
             prop_assert_eq!(from_table(&table), headers);
         }
     }

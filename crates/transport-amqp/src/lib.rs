@@ -39,6 +39,7 @@ mod subscriber;
 mod breaker;
 mod check;
 mod connect;
+mod dead_letters;
 mod events;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -49,10 +50,12 @@ mod outgoing;
 mod probe;
 mod pump;
 mod refusals;
+mod rescue;
 mod rpc;
 mod tls;
 mod topology;
 mod tracker;
+mod trouble;
 mod writer;
 
 pub use postroad_tls::TlsSettings;

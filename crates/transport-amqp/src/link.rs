@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::events::Event;
 use crate::rpc::call;
+use crate::trouble::Seldom;
 
 /// For the broker's answer to a good-bye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,6 +21,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const GONE_TIMEOUT: Duration = Duration::from_secs(30);
 
 static ABANDONED: AtomicU64 = AtomicU64::new(0);
+
+/// Of connections that do not end.
+static LINES: Seldom = Seldom::new();
 
 /// How many connections of this process were given up more than half a minute ago and still hold a socket and a task.
 ///
@@ -73,10 +77,12 @@ async fn see_off(connection: Connection, channel: Channel) {
     let mut ended = pin!(writer_has_ended(&connection));
     if timeout(GONE_TIMEOUT, &mut ended).await.is_err() {
         let abandoned = ABANDONED.fetch_add(1, Ordering::Relaxed) + 1;
-        warn!(
-            connection = connection.connection_name(),
-            abandoned, "a connection that was given up does not end"
-        );
+        if LINES.tell(1, Instant::now()).is_some() {
+            warn!(
+                connection = connection.connection_name(),
+                abandoned, "a connection that was given up does not end"
+            );
+        }
         ended.await;
         ABANDONED.fetch_sub(1, Ordering::Relaxed);
     }

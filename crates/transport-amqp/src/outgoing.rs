@@ -4,6 +4,7 @@ use amqprs::BasicProperties;
 use amqprs::channel::BasicPublishArguments;
 use postroad_transport::{Outgoing, PublishError};
 
+use crate::dead_letters::{Letter, Original};
 use crate::headers::to_table;
 use crate::settings::MAX_SHORT_TEXT;
 
@@ -80,6 +81,19 @@ impl Prepared {
             body: message.body.into(),
             size,
         })
+    }
+
+    /// A dead letter: as it came, but for its properties. A queue has to take it.
+    pub(crate) fn dead(letter: &Letter, properties: BasicProperties) -> Self {
+        let Original { topic, body, .. } = &letter.original;
+        Self {
+            topic: topic.clone(),
+            message_id: properties.message_id().cloned(),
+            mandatory: true,
+            properties,
+            size: FIXED_HEADER_BYTES + topic.len() + body.len(),
+            body: body.to_vec(),
+        }
     }
 
     pub(crate) fn arguments(&self, exchange: &str) -> BasicPublishArguments {

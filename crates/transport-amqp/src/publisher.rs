@@ -43,10 +43,24 @@ impl AmqpPublisher {
         reason(self.ended.clone()).await
     }
 
-    async fn send(&self, message: Outgoing) -> Result<(), PublishError> {
+    /// What the broker takes in one frame, 0 for anything.
+    pub(crate) fn frame_max(&self) -> u32 {
+        self.frame_max
+    }
+
+    /// As [`Publisher::publish`] of what is laid out already.
+    pub(crate) async fn send_prepared(&self, message: Prepared) -> Result<(), PublishError> {
+        self.send(|_| Ok(message)).await
+    }
+
+    /// Lays the message out when it is its turn: until then it takes no memory twice.
+    async fn send(
+        &self,
+        message: impl FnOnce(u32) -> Result<Prepared, PublishError>,
+    ) -> Result<(), PublishError> {
         let Ok(turn) = self.jobs.reserve().await else { return self.unconfirmed().await };
         let (waiter, outcome) = oneshot::channel();
-        turn.send(Job { message: Prepared::new(message, self.frame_max)?, waiter });
+        turn.send(Job { message: message(self.frame_max)?, waiter });
         match outcome.await {
             Ok(outcome) => outcome,
             Err(_) => self.unconfirmed().await,
@@ -63,7 +77,7 @@ impl Publisher for AmqpPublisher {
         if self.ended.borrow().is_some() {
             return self.unconfirmed().await;
         }
-        self.send(message).await
+        self.send(|frame_max| Prepared::new(message, frame_max)).await
     }
 
     fn closed(&self) -> impl Future<Output = String> + Send {

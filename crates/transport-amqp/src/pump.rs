@@ -1,16 +1,18 @@
 //! The task that owns a consuming connection.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use amqprs::channel::{BasicAckArguments, ConsumerMessage};
-use postroad_transport::Delivery;
+use postroad_transport::{Delivery, SetAside};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tracing::{debug, error};
+use tracing::{debug, warn};
 
 use crate::breaker::Breaker;
+use crate::dead_letters::{DeadLetters, Letter, Original};
 use crate::incoming::delivery;
 use crate::link::Link;
 use crate::probe::Probe;
@@ -18,12 +20,10 @@ use crate::probe::Probe;
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// A connection that took deliveries one at a time ends after so long, to be opened again as it should be.
-const CAUTION: Duration = Duration::from_mins(1);
-
-/// An acknowledgement of everything through a tag.
+/// An acknowledgement of everything through a tag, and what of it is in quarantine.
 pub(crate) struct Acknowledgement {
     pub(crate) through: u64,
+    pub(crate) set_aside: Vec<SetAside>,
     pub(crate) sent: oneshot::Sender<()>,
 }
 
@@ -44,8 +44,18 @@ pub(crate) struct Pump {
     pub(crate) probe: Probe,
     pub(crate) write_timeout: Duration,
     pub(crate) breaker: Arc<Breaker>,
-    /// Whether deliveries come one at a time because of the breaker.
-    pub(crate) cautious: bool,
+    pub(crate) letters: Option<Letters>,
+    /// Everything through it is acknowledged, or held because of a letter.
+    pub(crate) through: u64,
+}
+
+/// Where there is a dead letter exchange: what may have to be sent to it. All of it is unacknowledged.
+pub(crate) struct Letters {
+    pub(crate) sender: DeadLetters,
+    /// Delivered, and the engine has not said yet what became of it.
+    pub(crate) delivered: BTreeMap<u64, Original>,
+    /// On the way to the exchange.
+    pub(crate) held: BTreeSet<u64>,
 }
 
 impl Pump {
@@ -53,7 +63,7 @@ impl Pump {
     pub(crate) async fn run(mut self, ended: watch::Sender<Option<String>>) {
         let start = Instant::now();
         let mut acknowledged = false;
-        match self.serve(start, &mut acknowledged).await {
+        match self.serve(&mut acknowledged).await {
             End::Closed => {
                 debug!("consuming connection closed");
                 self.link.close().await;
@@ -61,9 +71,13 @@ impl Pump {
             }
             End::Broken { reason, silent } => {
                 debug!(error = reason, "consuming connection lost");
-                if silent && self.breaker.broke(start.elapsed(), acknowledged) {
-                    error!(
-                        "a message in the queue may be breaking every connection: find it at the queue's head"
+                if silent
+                    && self.breaker.broke(start.elapsed(), acknowledged)
+                    && let Some(times) = self.breaker.openings.tell(1, Instant::now())
+                {
+                    warn!(
+                        times,
+                        "a message may be breaking every connection: the queue is read message by message next"
                     );
                 }
                 ended.send_replace(Some(reason));
@@ -72,7 +86,7 @@ impl Pump {
         }
     }
 
-    async fn serve(&mut self, start: Instant, acknowledged: &mut bool) -> End {
+    async fn serve(&mut self, acknowledged: &mut bool) -> End {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -96,7 +110,8 @@ impl Pump {
                     Some(message) => self.deliver(message),
                     None => Err("the consumer ended".to_owned()),
                 },
-                _ = tick.tick() => self.look_at_the_clock(start).await,
+                tag = confirmed(&mut self.letters) => self.forget(tag).await,
+                _ = tick.tick() => self.probe.check(&self.link.channel, true).await,
             };
             if let Err(reason) = outcome {
                 return End::Broken { reason, silent: false };
@@ -109,20 +124,61 @@ impl Pump {
         if !self.link.channel.is_open() {
             return Ok(());
         }
-        let arguments = BasicAckArguments::new(acknowledgement.through, true);
-        match timeout(self.write_timeout, self.link.channel.basic_ack(arguments)).await {
-            Ok(Ok(())) => {
-                // The subscriber may have stopped waiting.
-                acknowledgement.sent.send(()).ok();
-                Ok(())
+        let Acknowledgement { through, set_aside, sent } = acknowledgement;
+        let from = std::mem::replace(&mut self.through, through) + 1;
+        if self.hold(through, set_aside)? {
+            for tag in from..=through {
+                if !self.letters.as_ref().is_some_and(|letters| letters.held.contains(&tag)) {
+                    self.send_acknowledgement(BasicAckArguments::new(tag, false)).await?;
+                }
             }
+        } else {
+            self.send_acknowledgement(BasicAckArguments::new(through, true)).await?;
+        }
+        // The subscriber may have stopped waiting.
+        sent.send(()).ok();
+        Ok(())
+    }
+
+    /// Sends on what is in quarantine. Whether anything must not be acknowledged yet.
+    fn hold(&mut self, through: u64, set_aside: Vec<SetAside>) -> Result<bool, String> {
+        let Some(letters) = &mut self.letters else { return Ok(false) };
+        for aside in set_aside {
+            let tag = aside.tag;
+            if let Some(original) = letters.delivered.remove(&tag) {
+                letters.sender.send(Letter { original, aside })?;
+                letters.held.insert(tag);
+            }
+        }
+        letters.delivered = letters.delivered.split_off(&(through + 1));
+        Ok(!letters.held.is_empty())
+    }
+
+    /// A letter has arrived.
+    async fn forget(&mut self, tag: u64) -> Result<(), String> {
+        if let Some(letters) = &mut self.letters {
+            letters.held.remove(&tag);
+        }
+        if !self.link.channel.is_open() {
+            return Ok(());
+        }
+        self.send_acknowledgement(BasicAckArguments::new(tag, false)).await
+    }
+
+    async fn send_acknowledgement(&self, arguments: BasicAckArguments) -> Result<(), String> {
+        match timeout(self.write_timeout, self.link.channel.basic_ack(arguments)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(format!("cannot acknowledge: {error}")),
             Err(_) => Err(format!("cannot acknowledge within {:?}", self.write_timeout)),
         }
     }
 
     fn deliver(&mut self, message: ConsumerMessage) -> Result<(), String> {
-        let delivery = delivery(message).ok_or("the client handed over half a delivery")?;
+        let (delivery, original) =
+            delivery(message).ok_or("the client handed over half a delivery")?;
+        if let Some(letters) = &mut self.letters {
+            letters.delivered.insert(delivery.tag, original);
+        }
         match self.deliveries.try_send(delivery) {
             // Closed: the subscriber is being dropped, which the acknowledgements tell next.
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
@@ -131,14 +187,15 @@ impl Pump {
             }
         }
     }
+}
 
-    async fn look_at_the_clock(&mut self, start: Instant) -> Result<(), String> {
-        if start.elapsed() >= CAUTION {
-            self.breaker.close();
-            if self.cautious {
-                return Err("taking deliveries one at a time is over".to_owned());
-            }
-        }
-        self.probe.check(&self.link.channel, true).await
+/// The next letter that arrived; none ever does where there is no exchange for them.
+async fn confirmed(letters: &mut Option<Letters>) -> u64 {
+    match letters {
+        Some(letters) => match letters.sender.confirmed().await {
+            Some(tag) => tag,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// What is wrong with a client's certificate, a server of TLS 1.3 says only after the handshake. One that has nothing to
 /// say waits for the client, which must not speak: an answer could get lost in how the server closes then.
@@ -27,6 +28,18 @@ impl Tls {
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())?;
         Ok(Self(TlsConnector::from(Arc::clone(&config))))
+    }
+
+    /// For a reader of our own.
+    pub(crate) async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, String> {
+        let name = server_name(host).map_err(|error| error.to_string())?;
+        self.0.connect(name, stream).await.map_err(|error| {
+            explain(&error, &format!("`{host}`"), Names::CONFIG).unwrap_or(error.to_string())
+        })
     }
 
     pub(crate) fn adaptor(&self, host: &str) -> TlsAdaptor {

@@ -1,20 +1,24 @@
 //! Opening connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amqprs::channel::{BasicConsumeArguments, BasicQosArguments, ConfirmSelectArguments};
 use postroad_transport::{ConnectError, Finding, Transport, Wants};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::breaker::Breaker;
 use crate::check::check;
 use crate::connect::connect;
+use crate::dead_letters::DeadLetters;
 use crate::link::Link;
 use crate::refusals::Patience;
+use crate::rescue::rescue;
 use crate::subscriber::Consumer;
 use crate::topology::{set_up, step};
+use crate::trouble::Trouble;
 use crate::{AmqpPublisher, AmqpSettings, AmqpSubscriber, SettingsError};
 
 /// Connects to RabbitMQ. Publishers declare and bind the queue as subscribers do, so that a request sent before the
@@ -24,6 +28,7 @@ pub struct AmqpTransport {
     settings: AmqpSettings,
     breaker: Arc<Breaker>,
     patience: Arc<Patience>,
+    trouble: Arc<Trouble>,
     /// One set-up at a time: a consumer on a quorum queue that another connection is just making is refused.
     set_up: Mutex<()>,
 }
@@ -36,6 +41,7 @@ impl AmqpTransport {
             settings,
             breaker: Arc::default(),
             patience: Arc::default(),
+            trouble: Arc::default(),
             set_up: Mutex::default(),
         })
     }
@@ -61,6 +67,26 @@ impl AmqpTransport {
         }
     }
 
+    /// The last connections broke at once: another reader has a look at the queue.
+    async fn rescue(&self, deadline: Instant) -> Result<AmqpSubscriber, ConnectError> {
+        let (breaker, trouble) = (Arc::clone(&self.breaker), Arc::clone(&self.trouble));
+        match rescue(&self.settings, breaker, trouble, deadline).await {
+            Ok(rescuer) => Ok(AmqpSubscriber::start_rescue(rescuer)),
+            Err(error) => {
+                self.breaker.close();
+                Err(error)
+            }
+        }
+    }
+
+    /// Where what is in quarantine goes, if anywhere.
+    fn dead_letters(&self) -> Option<DeadLetters> {
+        let exchange = self.settings.dead_letter_exchange.clone()?;
+        let settings = AmqpSettings { exchange, ..self.settings.clone() };
+        let most = usize::from(self.settings.prefetch);
+        Some(DeadLetters::start(settings, Arc::clone(&self.trouble), most))
+    }
+
     async fn confirm_mode(link: &mut Link, deadline: Instant) -> Result<(), ConnectError> {
         let channel = link.channel.clone();
         let request =
@@ -72,6 +98,10 @@ impl AmqpTransport {
 impl Transport for AmqpTransport {
     type Publisher = AmqpPublisher;
     type Subscriber = AmqpSubscriber;
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.text()
+    }
 
     async fn connect_publisher(&self) -> Result<AmqpPublisher, ConnectError> {
         let deadline = Instant::now() + self.settings.connect_timeout;
@@ -86,14 +116,12 @@ impl Transport for AmqpTransport {
 
     async fn connect_subscriber(&self) -> Result<AmqpSubscriber, ConnectError> {
         let deadline = Instant::now() + self.settings.connect_timeout;
-        let cautious = self.breaker.is_open();
-        if cautious {
-            warn!(
-                queue = self.settings.queue,
-                "taking deliveries one at a time: the last connections broke at once"
-            );
+        // What could not be sent on comes again, and with it the trouble.
+        self.trouble.over();
+        if self.breaker.is_open() {
+            return self.rescue(deadline).await;
         }
-        let prefetch = if cautious { 1 } else { self.settings.prefetch };
+        let prefetch = self.settings.prefetch;
         let mut link = self.link("subscriber", deadline).await?;
         let channel = link.channel.clone();
         let queue = self.settings.queue.clone();
@@ -106,6 +134,10 @@ impl Transport for AmqpTransport {
         let messages = match step(&mut link, "consumer", deadline, consume).await {
             Ok(messages) => messages,
             Err(error) => {
+                // The first delivery may come with the answer.
+                if matches!(error, ConnectError::Unreachable(_)) {
+                    self.breaker.broke(Duration::ZERO, false);
+                }
                 link.abandon();
                 return Err(error);
             }
@@ -119,7 +151,7 @@ impl Transport for AmqpTransport {
             prefetch,
             write_timeout,
             breaker,
-            cautious,
+            dead_letters: self.dead_letters(),
         }))
     }
 }

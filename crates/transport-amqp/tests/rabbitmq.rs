@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 
 use amqprs::channel::{BasicPublishArguments, QueueDeclareArguments};
 use amqprs::{BasicProperties, FieldArray, FieldName, FieldTable, FieldValue};
-use postroad_transport::testing::{PREFETCH, Rig, event, request};
+use postroad_transport::testing::{Rig, event, request};
 use postroad_transport::{ConnectError, PublishError, Publisher, Subscriber, Transport};
 use postroad_transport_amqp::QueueType;
 use serde_json::json;
 use tokio::time::timeout;
 
 use support::Place;
-use support::raw::publish_raw;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -336,40 +335,12 @@ fn headers_nested_as_deep_as_a_frame_holds_arrive_on_large_stacks() {
     let test = async {
         let place = place().await;
         let mut subscriber = place.transport.connect_subscriber().await.unwrap();
-        publish_raw(&place, "event.suite.thing.made", &nested(18_000), b"{}").await;
+        place.publish_raw("event.suite.thing.made", &nested(18_000), b"{}").await;
         let headers = soon(subscriber.next()).await.unwrap().message.headers;
         assert!(serde_json::to_string(&headers).unwrap().contains("nested too deep"));
         place.clean_up().await;
     };
     runtime.block_on(runtime.spawn(test)).unwrap();
-}
-
-#[tokio::test]
-#[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
-async fn a_message_that_breaks_every_connection_does_not_hold_back_what_stands_before_it() {
-    let place = place().await;
-    place
-        .transport
-        .connect_publisher()
-        .await
-        .unwrap()
-        .publish(event("event.suite.thing.made"))
-        .await
-        .unwrap();
-    // A long string that is not UTF-8.
-    publish_raw(&place, "event.suite.thing.made", b"\x01aS\0\0\0\x01\xff", b"{}").await;
-    for _ in 0..3 {
-        let mut subscriber = place.transport.connect_subscriber().await.unwrap();
-        assert_eq!(subscriber.prefetch(), PREFETCH);
-        soon(async { while subscriber.next().await.is_ok() {} }).await;
-    }
-    let mut careful = place.transport.connect_subscriber().await.unwrap();
-    assert_eq!(careful.prefetch(), 1);
-    let tag = soon(careful.next()).await.unwrap().tag;
-    careful.acknowledge_through(tag).await.unwrap();
-    assert!(soon(careful.next()).await.is_err());
-    assert_eq!(place.depth().await, 1, "only the message that cannot be decoded is left");
-    place.clean_up().await;
 }
 
 #[test]

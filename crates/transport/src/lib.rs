@@ -51,5 +51,5 @@ pub mod testing;
 
 pub use error::{ConnectError, Disconnected, PublishError};
 pub use finding::{Finding, Level, Wants};
-pub use message::{Delivery, Incoming, MqttFlags, Outgoing};
+pub use message::{Delivery, Incoming, MqttFlags, Outgoing, SetAside, Undecodable};
 pub use traits::{Kept, Publisher, Subscriber, Transport};

@@ -64,6 +64,30 @@ pub struct Incoming {
     /// An id that a transport gave the message when it arrived, the same on every delivery. Only a transport that keeps
     /// messages itself has one; it tells a message that is delivered again from an equal one where nothing else does.
     pub arrival_id: Option<String>,
+    /// Set where something of it cannot be decoded: what it is, and all of it in bytes.
+    pub undecodable: Option<Undecodable>,
+}
+
+/// What came with a body and is not what the protocol says. The rest of [`Incoming`] holds what could be read of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Undecodable {
+    /// What is wrong, for a person.
+    pub detail: String,
+    /// Every property by its name; bytes that are no text are `{"base64": ".."}`.
+    pub properties: Map<String, Value>,
+    /// What the wire carried, each part in base64.
+    pub raw: Value,
+}
+
+/// A message that was put into quarantine, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Of its delivery.
+    pub tag: u64,
+    /// A fixed word.
+    pub reason: &'static str,
+    /// What exactly is wrong, for a person.
+    pub detail: String,
 }
 
 /// The flags of an MQTT message.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::{ConnectError, Delivery, Disconnected, Outgoing, PublishError};
+use crate::{ConnectError, Delivery, Disconnected, Outgoing, PublishError, SetAside};
 
 /// Opens connections to one broker by settings that were checked when it was made.
 pub trait Transport: Send + Sync + 'static {
@@ -19,6 +19,11 @@ pub trait Transport: Send + Sync + 'static {
     /// What this transport keeps by itself of messages that are not acknowledged yet; nothing, unless it says otherwise.
     fn kept(&self) -> Kept {
         Kept::default()
+    }
+
+    /// What a person has to see to although the connections work, while it lasts. Nothing by default.
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     /// Connects, sets up the topology and is subscribed. Ends within the settings' connect timeout.
@@ -68,7 +73,13 @@ pub trait Subscriber: Send + 'static {
     /// transport bounds how many unacknowledged deliveries there can be. After an `Err` every later call ends so too.
     fn next(&mut self) -> impl Future<Output = Result<Delivery, Disconnected>> + Send;
 
-    /// Acknowledges every delivery up to and including `tag`. After `Err` they come again.
+    /// Says which deliveries are in quarantine, before they are acknowledged. Where there is a place for such messages at the
+    /// broker, they are sent there, and the broker is asked to forget each only when that place has it; until then, or
+    /// after the connection was lost, [`Self::acknowledge_through`] leaves it with the broker. By default there is none.
+    fn set_aside(&mut self, _messages: Vec<SetAside>) {}
+
+    /// Acknowledges every delivery up to and including `tag`, but for those that were set aside and whose place does not
+    /// have them yet: they are acknowledged when it does. After `Err` they come again.
     fn acknowledge_through(
         &mut self,
         tag: u64,

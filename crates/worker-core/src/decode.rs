@@ -1,12 +1,12 @@
 //! From a delivery to what the inbox makes of it.
 
 use postroad_envelope::{Envelope, InboundParts, Limits, Rejected, normalise_inbound};
-use postroad_transport::Incoming;
+use postroad_transport::{Incoming, Undecodable};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::{InboxEntry, InboxRow, Original, Quarantined, reason};
+use crate::{InboxEntry, InboxRow, Original, Quarantined, headers, reason};
 
 /// Header under which the unknown fields of an envelope are kept.
 const EXTRA: &str = "extra";
@@ -34,6 +34,18 @@ pub fn decode(incoming: &Incoming, limits: &Limits) -> InboxEntry {
         message_type: incoming.message_type.as_deref(),
     };
     let original = original(incoming);
+    if let Some(undecodable) = &incoming.undecodable {
+        return InboxEntry::Quarantine(Quarantined {
+            topic: incoming.topic.clone(),
+            reason: reason::UNDECODABLE,
+            detail: undecodable.detail.clone(),
+            original,
+        });
+    }
+    if let Err(detail) = headers::check(&incoming.headers) {
+        let (topic, reason) = (incoming.topic.clone(), reason::TOO_LARGE);
+        return InboxEntry::Quarantine(Quarantined { topic, reason, detail, original });
+    }
     match normalise_inbound(&parts, limits) {
         Ok(envelope) => InboxEntry::Message(Box::new(row(envelope, incoming, original))),
         Err(rejected) => InboxEntry::Quarantine(Quarantined {
@@ -58,7 +70,7 @@ fn row(envelope: Envelope, incoming: &Incoming, original: Original) -> InboxRow 
         parent_request_id: envelope.parent_request_id,
         chain_depth: envelope.chain_depth,
         payload: Box::<str>::from(envelope.payload).into_string(),
-        headers: headers(&incoming.headers, &envelope.extra),
+        headers: with_extra(&incoming.headers, &envelope.extra),
         fingerprint: None,
         original,
     }
@@ -85,12 +97,22 @@ fn original(incoming: &Incoming) -> Original {
         .into_iter()
         .filter_map(|(name, value)| value.clone().map(|value| (name.to_owned(), value.into())))
         .collect();
-    let headers = serde_json::json!({ "headers": incoming.headers, "properties": properties });
-    Original { body: incoming.body.clone(), headers: Some(headers.to_string()) }
+    let headers = match &incoming.undecodable {
+        None => json!({ "headers": incoming.headers, "properties": properties }),
+        Some(Undecodable { properties, raw, .. }) => {
+            json!({ "headers": incoming.headers, "properties": properties, "raw": raw })
+        }
+    };
+    Original {
+        body: incoming.body.clone(),
+        headers: Some(headers.to_string()),
+        redelivered: incoming.redelivered,
+        arrival_id: incoming.arrival_id.clone(),
+    }
 }
 
 /// What came in `headers`, and the envelope's unknown fields, exact to the digit, under `extra`.
-fn headers(headers: &Map<String, Value>, extra: &[(String, Box<RawValue>)]) -> Option<String> {
+fn with_extra(headers: &Map<String, Value>, extra: &[(String, Box<RawValue>)]) -> Option<String> {
     if headers.is_empty() && extra.is_empty() {
         return None;
     }
@@ -168,6 +190,39 @@ mod tests {
         assert_eq!(quarantined(&incoming("{")).reason, reason::INVALID_JSON);
         assert_eq!(quarantined(&incoming("{}")).reason, reason::INVALID_ENVELOPE);
         assert_eq!(quarantined(&incoming(&" ".repeat(401))).reason, reason::TOO_LARGE);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_kept_in_bytes_however_good_its_body_is() {
+        let incoming = Incoming {
+            undecodable: Some(Undecodable {
+                detail: "the header `bell` is not UTF-8".to_owned(),
+                properties: Map::new(),
+                raw: json!({ "properties": "/w==" }),
+            }),
+            ..incoming(EVENT)
+        };
+        let InboxEntry::Quarantine(kept) = decode(&incoming, &Limits::default()) else {
+            panic!("it is not what AMQP says")
+        };
+        assert_eq!(
+            (kept.reason, kept.detail.as_str()),
+            ("undecodable", "the header `bell` is not UTF-8")
+        );
+        assert!(
+            kept.original
+                .headers
+                .is_some_and(|kept| kept.contains(r#""raw":{"properties":"/w=="}"#))
+        );
+    }
+
+    #[test]
+    fn too_many_headers_are_kept_apart_with_all_of_them() {
+        let many: Map<_, _> = (0..65).map(|n| (format!("h{n}"), Value::Null)).collect();
+        let kept = quarantined(&Incoming { headers: many, ..incoming("{}") });
+        assert_eq!(kept.reason, reason::TOO_LARGE);
+        assert!(kept.detail.contains("65 entries"), "{}", kept.detail);
+        assert!(kept.original.headers.is_some_and(|kept| kept.contains("\"h64\"")));
     }
 
     #[test]

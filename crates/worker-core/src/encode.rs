@@ -5,6 +5,7 @@ use postroad_envelope::normalise_outbound;
 use postroad_transport::Outgoing;
 use serde_json::{Map, Value};
 
+use crate::headers::check;
 use crate::{OutboxRow, Settings};
 
 /// Makes an envelope of a row; `Err` says for a person why it can never be sent.
@@ -33,7 +34,7 @@ pub fn encode(row: &OutboxRow, settings: &Settings) -> Result<Outgoing, String> 
 fn headers(text: Option<&str>) -> Result<Map<String, Value>, String> {
     let Some(text) = text else { return Ok(Map::new()) };
     match serde_json::from_str(text) {
-        Ok(Value::Object(headers)) => Ok(headers),
+        Ok(Value::Object(headers)) => check(&headers).map(|()| headers),
         Ok(Value::Null) => Ok(Map::new()),
         Ok(_) => Err("headers: not a JSON object".to_owned()),
         Err(error) => Err(format!("headers: not JSON ({error})")),
@@ -87,6 +88,9 @@ mod tests {
     fn what_can_never_be_sent_says_every_reason() {
         check_error(&row("event.machine", Some("[1]")), &["topic", "headers: not a JSON object"]);
         check_error(&row("event.machine.spindle.started", Some("{")), &["headers: not JSON"]);
+        let many: Map<_, _> = (0..65).map(|n| (n.to_string(), Value::Null)).collect();
+        let many = Value::Object(many).to_string();
+        check_error(&row("event.a.b.c", Some(&many)), &["headers: 65 entries"]);
         check_error(&row("event.*.spindle.started", None), &["topic"]);
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use postroad_fault_points::{Bug, Point, has, reached};
-use postroad_transport::{Delivery, Disconnected, Subscriber, Transport};
+use postroad_transport::{Delivery, Disconnected, SetAside, Subscriber, Transport};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use crate::context::Context;
 use crate::link::{Pace, report_connected, report_lost, report_unreachable};
 use crate::state::Side;
-use crate::{Codec, InboxEntry, InboxStore, WorkerRegistry};
+use crate::{Codec, InboxEntry, InboxStore, Kept, WorkerRegistry};
 
 /// The share of the grace period for finding out whether others are there, which takes a heartbeat of theirs.
 const WAIT_FOR_OTHERS: f64 = 0.5;
@@ -103,6 +103,9 @@ async fn take_in<S: InboxStore, C: Codec>(
     totals.duplicates.add(stored.duplicates);
     totals.quarantined.add(stored.quarantined);
     reached(Point::AfterCommitBeforeAck);
+    if !stored.kept.is_empty() {
+        subscriber.set_aside(batch.set_aside(stored.kept));
+    }
     subscriber.acknowledge_through(batch.last).await?;
     reached(Point::AfterAck);
     Ok(true)
@@ -167,11 +170,21 @@ async fn leave<S: InboxStore, C: Codec>(context: &Context<S, C>, subscriber: &mu
 
 struct Batch {
     entries: Vec<InboxEntry>,
+    /// Of each entry.
+    tags: Vec<u64>,
     /// Tag of the last delivery.
     last: u64,
 }
 
 impl Batch {
+    /// In the words of the transport.
+    fn set_aside(&self, kept: Vec<Kept>) -> Vec<SetAside> {
+        let told = kept.into_iter().filter_map(|Kept { index, reason, detail }| {
+            Some(SetAside { tag: *self.tags.get(index)?, reason, detail })
+        });
+        told.collect()
+    }
+
     /// Takes what has arrived already, without waiting for more: while a batch is being stored the next one gathers.
     fn collect<S, C: Codec>(
         first: Delivery,
@@ -179,7 +192,7 @@ impl Batch {
         subscriber: &mut impl Subscriber,
         context: &Context<S, C>,
     ) -> Self {
-        let mut batch = Self { entries: Vec::new(), last: first.tag };
+        let mut batch = Self { entries: Vec::new(), tags: Vec::new(), last: first.tag };
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(delivery) = next {
@@ -187,6 +200,7 @@ impl Batch {
             tracing::debug!(topic = %message.topic, message_id = message.message_id, "received");
             bytes += message.body.len();
             batch.last = delivery.tag;
+            batch.tags.push(delivery.tag);
             batch.entries.push(context.codec.decode(&message, &context.settings));
             let full = batch.entries.len() >= most || bytes >= BATCH_BYTES;
             // An error shows again at the next acknowledgement or delivery.

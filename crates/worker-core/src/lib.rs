@@ -10,6 +10,7 @@ mod codec;
 mod context;
 mod decode;
 mod encode;
+mod headers;
 mod idle;
 mod inbound;
 mod lease;
@@ -35,7 +36,7 @@ pub use postroad_transport::{Finding, Level};
 pub use retention::{Begun, Cleaned, Maintenance, Occasion, RowsByKind, RunEnd};
 pub use settings::Settings;
 pub use store::{
-    Claim, Counts, Heartbeat, Hint, InboxEntry, InboxRow, InboxStore, Original, OutboxRow,
+    Claim, Counts, Heartbeat, Hint, InboxEntry, InboxRow, InboxStore, Kept, Original, OutboxRow,
     OutboxStore, Outcome, Quarantined, Settlement, StoreError, Stored, WorkerIdentity,
     WorkerRegistry, WorkerStatus,
 };

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::outage::Outage;
@@ -52,8 +53,8 @@ impl State {
         let wanted = |yes| if yes { Connection::NotYet } else { Connection::NotWanted };
         Self {
             totals: Totals::default(),
-            database: Outage::of("database"),
-            broker: Outage::of("broker"),
+            database: Outage::of("database", "database not available, trying again until it is"),
+            broker: Outage::of("broker", "broker not available, trying again until it is"),
             quiet: Quiet::default(),
             changed: Notify::new(),
             stop_is_known: CancellationToken::new(),
@@ -63,6 +64,16 @@ impl State {
                 stopping: false,
             }),
         }
+    }
+
+    /// What was held back from the log and is due.
+    pub(crate) fn held_back(&self, now: Instant) -> Vec<(&'static str, u64)> {
+        [self.quiet.due(now), self.database.due(now), self.broker.due(now)].concat()
+    }
+
+    /// All that was held back, at the end.
+    pub(crate) fn rest(&self, now: Instant) -> Vec<(&'static str, u64)> {
+        [self.quiet.rest(now), self.database.rest(now), self.broker.rest(now)].concat()
     }
 
     pub(crate) fn connected(&self, side: Side) {

@@ -170,6 +170,10 @@ pub struct Original {
     pub body: Bytes,
     /// JSON text: `{"headers": {..}, "properties": {..}}`.
     pub headers: Option<String>,
+    /// Whether it may have been stored before, and not been acknowledged.
+    pub redelivered: bool,
+    /// An id of its arrival, the same each time it is delivered, where there is one.
+    pub arrival_id: Option<String>,
 }
 
 /// A message that cannot be an inbox row, kept as it came.
@@ -194,22 +198,37 @@ pub enum InboxEntry {
     Quarantine(Quarantined),
 }
 
-/// What [`InboxStore::store`] did with a batch; the sum is the batch's length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What [`InboxStore::store`] did with a batch; the sum of the numbers is the batch's length.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stored {
     /// New inbox rows.
     pub inserted: usize,
     /// Known already, with an equal payload; ignored.
     pub duplicates: usize,
-    /// Kept in quarantine: entries that said so, `id_conflict`s and `unstorable` ones.
+    /// Kept in quarantine: entries that said so, `id_conflict`s and `unstorable` ones. One that was kept already when it was
+    /// delivered before is a duplicate instead.
     pub quarantined: usize,
+    /// Which ones are in quarantine now, those that were before too.
+    pub kept: Vec<Kept>,
+}
+
+/// An entry that is in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its place in the batch.
+    pub index: usize,
+    /// A fixed word, see [`crate::reason`].
+    pub reason: &'static str,
+    /// What exactly is wrong, for a person.
+    pub detail: String,
 }
 
 /// The inbox of one config.
 pub trait InboxStore: Send + Sync + 'static {
     /// Stores a whole batch; `Ok` means that it is committed and may be acknowledged. After `Err` nothing may be
     /// acknowledged; storing the same batch again is safe. A message that the database will not take is set apart by
-    /// splitting the batch, and goes to quarantine as `unstorable`, costing the others nothing.
+    /// splitting the batch, and goes to quarantine as `unstorable`, costing the others nothing. One that was delivered before
+    /// and is in quarantine since is not kept twice.
     fn store(
         &self,
         entries: &[InboxEntry],

@@ -82,7 +82,7 @@ where
         if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
             tracing::warn!("could not tell the database that this worker stopped");
         }
-        tell_of(context.state.quiet.rest(Instant::now()));
+        tell_of(context.state.rest(Instant::now()));
         tracing::info!(config_key, "worker stopped");
         context.state.totals.snapshot()
     }
@@ -107,12 +107,15 @@ async fn heartbeats<S: WorkerRegistry, C>(
     worker: &WorkerIdentity,
 ) {
     loop {
-        let beat = heartbeat(context, transport.kept(), worker, context.state.status());
+        let beat = Heartbeat {
+            last_error: context.state.broker.error().or_else(|| transport.trouble()),
+            ..heartbeat(context, transport.kept(), worker, context.state.status())
+        };
         let told = context.ask("heartbeat", context.store.heartbeat(&beat)).await;
         if told.is_some() && beat.status == WorkerStatus::Stopping {
             context.state.stop_is_known.cancel();
         }
-        tell_of(context.state.quiet.due(Instant::now()));
+        tell_of(context.state.held_back(Instant::now()));
         tokio::select! {
             biased;
             () = context.state.changed.notified() => {}

@@ -1,19 +1,18 @@
 //! `postroad quarantine`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use comfy_table::Cell;
 use postroad_envelope::Limits;
 use postroad_store::query::quarantine::{self, Purge, QuarantineRecord};
 use postroad_store::{Database, SqlStore, config};
 use postroad_transport::Incoming;
-use postroad_worker_core::{Codec, EnvelopeCodec, InboxEntry, InboxStore, Settings};
+use postroad_worker_core::{Codec, EnvelopeCodec, InboxEntry, Settings};
 use serde_json::Value;
 
-use crate::args::{List, Quarantine, ShowRow};
+use crate::args::{List, Quarantine, Replay, ShowRow};
 use crate::commands::{database, input};
 use crate::mqtt::MqttCodec;
 use crate::output::{Output, short};
@@ -25,7 +24,7 @@ pub(crate) async fn run(command: Quarantine, url: &str, output: &Output) -> Resu
     match command {
         Quarantine::List(args) => list(&database, &args, output).await?,
         Quarantine::Show(args) => show(&database, &args, output).await?,
-        Quarantine::Replay { id, body } => replay(&database, &id, body.as_deref(), output).await?,
+        Quarantine::Replay(args) => replay(&database, &args, output).await?,
         Quarantine::Purge { id, older_than_days, all: _, config_key } => {
             let which = match (&id, older_than_days) {
                 (Some(id), _) => Purge::Id(id),
@@ -84,26 +83,20 @@ async fn get(database: &Database, id: &str) -> Result<QuarantineRecord> {
 
 /// The way of every delivery once more. The message leaves quarantine only when it is an inbox row, and no second one is
 /// made where it cannot be.
-async fn replay(database: &Database, id: &str, body: Option<&Path>, output: &Output) -> Result<()> {
-    let record = get(database, id).await?;
+async fn replay(database: &Database, args: &Replay, output: &Output) -> Result<()> {
+    let record = get(database, &args.id).await?;
     let key = record.config_key.clone();
-    let incoming = incoming(&record, body)?;
+    let incoming = incoming(&record, args)?;
     let entry = match decode(database, &key, &incoming).await? {
         entry @ InboxEntry::Message(_) => entry,
-        InboxEntry::Quarantine(still) => {
-            bail!("stays in quarantine, {}: {}", still.reason, still.detail)
-        }
+        InboxEntry::Quarantine(still) => return Err(stays(still.reason, &still.detail)),
     };
-    let stored = SqlStore::new(database.clone(), key)
-        .store(&[entry])
-        .await
-        .context("cannot write the inbox")?;
-    quarantine::remove(database, id).await.context("stored, but cannot leave quarantine")?;
-    if stored.quarantined > 0 {
-        bail!(
-            "still conflicts with what is stored, kept under a new id: `postroad quarantine list`"
-        );
-    }
+    let store = SqlStore::new(database.clone(), key);
+    let stored = match store.store_from_quarantine(&entry, &record.id).await {
+        Ok(Ok(stored)) => stored,
+        Ok(Err(kept)) => return Err(stays(kept.reason, &kept.detail)),
+        Err(error) => return Err(error).context("cannot write the inbox"),
+    };
     output.line(if stored.inserted > 0 {
         "stored in the inbox"
     } else {
@@ -111,15 +104,26 @@ async fn replay(database: &Database, id: &str, body: Option<&Path>, output: &Out
     })
 }
 
-fn incoming(record: &QuarantineRecord, body: Option<&Path>) -> Result<Incoming> {
+fn stays(reason: &str, detail: &str) -> anyhow::Error {
+    anyhow::anyhow!("stays in quarantine, {reason}: {detail}")
+}
+
+fn incoming(record: &QuarantineRecord, args: &Replay) -> Result<Incoming> {
     let kept: Value = match &record.headers {
         Some(text) => serde_json::from_str(text).context("the kept headers are not JSON")?,
         None => Value::Null,
     };
     let property = |name: &str| kept["properties"][name].as_str().map(str::to_owned);
+    let headers = match &args.headers {
+        Some(argument) => {
+            let text = input::value(argument)?;
+            serde_json::from_str(&text).context("--headers is not a JSON object")?
+        }
+        None => kept["headers"].as_object().cloned().unwrap_or_default(),
+    };
     Ok(Incoming {
-        topic: record.topic.clone(),
-        body: match body {
+        topic: args.topic.as_ref().unwrap_or(&record.topic).clone(),
+        body: match &args.body {
             Some(file) => input::read(file)?.into(),
             None => record.body.clone().into(),
         },
@@ -128,7 +132,7 @@ fn incoming(record: &QuarantineRecord, body: Option<&Path>) -> Result<Incoming> 
         reply_to: property("reply_to"),
         app_id: property("app_id"),
         message_type: property("type"),
-        headers: kept["headers"].as_object().cloned().unwrap_or_default(),
+        headers,
         ..Incoming::default()
     })
 }

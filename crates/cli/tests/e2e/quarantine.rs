@@ -41,7 +41,11 @@ async fn kept_messages_are_listed_and_shown_with_their_body() {
     assert_eq!(shown["topic"], TOPIC);
     let shown = home.postroad.json(&["quarantine", "show", &bytes]);
     assert_eq!(shown["body"], json!({ "hex": "ff00" }));
+    assert_eq!(shown["body_base64"], "/wA=");
     assert!(home.postroad.done(&["quarantine", "show", &text]).contains("hello"));
+    let evil = keep(&home, b"\x1b[2Jcleared", "invalid_json").await;
+    let shown = home.postroad.done(&["quarantine", "show", &evil]);
+    assert!(shown.contains("cleared") && !shown.contains('\u{1b}'), "{shown:?}");
 }
 
 #[tokio::test]
@@ -65,6 +69,23 @@ async fn a_mended_message_becomes_an_inbox_row_and_leaves_quarantine() {
 }
 
 #[tokio::test]
+async fn topic_and_headers_can_be_mended_too() {
+    let home = Home::configured().await;
+    let good = GOOD.replace("\"topic\":\"event.machine.spindle.started\",", "");
+    let id = keep(&home, good.as_bytes(), "invalid_envelope").await;
+    home.sql.execute("UPDATE quarantined_message SET topic = 'event.\u{fffd}'").await;
+    let replay = ["quarantine", "replay", &id];
+    home.postroad.run(&replay).fails_saying(&["stays in quarantine", "topic"]);
+    let bad = [&replay[..], &["--topic", TOPIC, "--headers", "[1]"]].concat();
+    home.postroad.run(&bad).fails_saying(&["--headers is not a JSON object"]);
+    let mended = [&replay[..], &["--topic", TOPIC, "--headers", r#"{"line": 4}"#]].concat();
+    assert_eq!(home.postroad.done(&mended), "stored in the inbox\n");
+    let row = home.sql.row("SELECT topic, headers FROM inbound_event").await;
+    assert_eq!(row["topic"], TOPIC);
+    assert!(row["headers"].to_string().contains("line"), "{row}");
+}
+
+#[tokio::test]
 async fn a_replayed_message_is_stored_once_however_often_it_was_kept() {
     let home = Home::configured().await;
     let first = keep(&home, GOOD.as_bytes(), "unstorable").await;
@@ -77,8 +98,13 @@ async fn a_replayed_message_is_stored_once_however_often_it_was_kept() {
 
     let other = GOOD.replace("{\"n\":1}", "{\"n\":2}");
     let third = keep(&home, other.as_bytes(), "id_conflict").await;
-    home.postroad.run(&["quarantine", "replay", &third]).fails_saying(&["conflicts"]);
+    home.postroad.run(&["quarantine", "replay", &third]).fails_saying(&[
+        "stays in quarantine",
+        "id_conflict",
+        "m-1",
+    ]);
     assert_eq!(left(&home).await, 1);
+    assert_eq!(home.postroad.json(&["quarantine", "show", &third])["reason"], "id_conflict");
     assert_eq!(home.sql.count("SELECT count(*) FROM inbound_event").await, 1);
 }
 

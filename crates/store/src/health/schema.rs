@@ -27,7 +27,7 @@ struct Index {
 }
 
 /// Those that a statement walks. A test holds them to what the migrations make.
-const INDEXES: [Index; 12] = [
+const INDEXES: [Index; 13] = [
     Index {
         name: "outbound_event_due",
         on: partial(
@@ -110,6 +110,10 @@ const INDEXES: [Index; 12] = [
     Index {
         name: "quarantined_message_received",
         on: Sql::same("quarantined_message (config_key, received_at)"),
+    },
+    Index {
+        name: "quarantined_message_arrival",
+        on: Sql::same("quarantined_message (arrival_digest)"),
     },
 ];
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use postroad_worker_core::StoreError;
 use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Expr, ExprTrait, Order, Query, SimpleExpr};
-use serde::{Serialize, Serializer};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::{all, execute, id_is, optional_json_text, select};
+use super::{all, execute, id_is, json_text, select};
 use crate::Database;
 use crate::dialect::{Dialect, Sql};
 
@@ -21,7 +23,9 @@ id, config_key, topic, reason, detail, body, headers, concat(left(date_format(re
 };
 
 /// A row of `quarantined_message`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromQueryResult)]
+///
+/// Serialized with `body` as text where it is UTF-8, else as `{"hex": ".."}`, and with `body_base64` in any case.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
 #[expect(missing_docs, reason = "they are the columns")]
 pub struct QuarantineRecord {
     pub id: String,
@@ -29,10 +33,8 @@ pub struct QuarantineRecord {
     pub topic: String,
     pub reason: String,
     pub detail: String,
-    /// Exact bytes; serialized as text where they are UTF-8, else as `{"hex": ".."}`.
-    #[serde(serialize_with = "body")]
+    /// Exact bytes.
     pub body: Vec<u8>,
-    #[serde(serialize_with = "optional_json_text")]
     pub headers: Option<String>,
     pub received_at: String,
 }
@@ -110,13 +112,45 @@ fn before_now(db: &Database, age: Duration) -> SimpleExpr {
     }
 }
 
-fn body<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Hex {
-        hex: String,
+impl Serialize for QuarantineRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const MEMBERS: usize = 9;
+        let mut record = serializer.serialize_struct("QuarantineRecord", MEMBERS)?;
+        record.serialize_field("id", &self.id)?;
+        record.serialize_field("config_key", &self.config_key)?;
+        record.serialize_field("topic", &self.topic)?;
+        record.serialize_field("reason", &self.reason)?;
+        record.serialize_field("detail", &self.detail)?;
+        record.serialize_field("body", &Body(&self.body))?;
+        record.serialize_field("body_base64", &STANDARD.encode(&self.body))?;
+        record.serialize_field("headers", &Json(self.headers.as_ref()))?;
+        record.serialize_field("received_at", &self.received_at)?;
+        record.end()
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => serializer.serialize_str(text),
-        Err(_) => Hex { hex: crate::text::hex(bytes) }.serialize(serializer),
+}
+
+struct Json<'a>(Option<&'a String>);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(text) => json_text(text, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+}
+
+struct Body<'a>(&'a [u8]);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Hex {
+            hex: String,
+        }
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => Hex { hex: crate::text::hex(self.0) }.serialize(serializer),
+        }
     }
 }

@@ -31,6 +31,7 @@ fn row(message_id: &str, payload: &str) -> InboxRow {
         original: Original {
             body: Bytes::from(format!("body of {message_id} with {payload}")),
             headers: Some("{\"headers\":{},\"properties\":{}}".to_owned()),
+            ..Original::default()
         },
     }
 }
@@ -40,7 +41,13 @@ pub(crate) fn message(message_id: &str, payload: &str) -> InboxEntry {
 }
 
 fn stored(inserted: usize, duplicates: usize, quarantined: usize) -> Stored {
-    Stored { inserted, duplicates, quarantined }
+    Stored { inserted, duplicates, quarantined, kept: Vec::new() }
+}
+
+/// Without saying which ones.
+fn numbers(mut stored: Stored) -> Stored {
+    stored.kept.clear();
+    stored
 }
 
 async fn message_ids(home: &Home) -> Vec<String> {
@@ -68,9 +75,9 @@ pub(crate) async fn a_message_is_stored_once_however_often_it_comes(home: Home) 
         ..row("m", "{\"n\": 1.50}")
     };
     let batch = [InboxEntry::Message(Box::new(full))];
-    assert_eq!(store.store(&batch).await.unwrap(), stored(1, 0, 0));
-    assert_eq!(store.store(&batch).await.unwrap(), stored(0, 1, 0));
-    assert_eq!(store.store(&[]).await.unwrap(), stored(0, 0, 0));
+    assert_eq!(numbers(store.store(&batch).await.unwrap()), stored(1, 0, 0));
+    assert_eq!(numbers(store.store(&batch).await.unwrap()), stored(0, 1, 0));
+    assert_eq!(numbers(store.store(&[]).await.unwrap()), stored(0, 0, 0));
     let rows = inbox::list(&home.database, &Filter::default()).await.unwrap();
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!(
@@ -92,7 +99,7 @@ pub(crate) async fn a_message_is_stored_once_however_often_it_comes(home: Home) 
 pub(crate) async fn a_batch_is_stored_in_the_order_in_which_it_came(home: Home) {
     let ids: Vec<_> = (0..50).map(|number| format!("m-{number:02}")).collect();
     let batch: Vec<_> = ids.iter().map(|id| message(id, "{}")).collect();
-    assert_eq!(home.store().store(&batch).await.unwrap(), stored(50, 0, 0));
+    assert_eq!(numbers(home.store().store(&batch).await.unwrap()), stored(50, 0, 0));
     assert_eq!(message_ids(&home).await, ids);
 }
 
@@ -100,11 +107,11 @@ pub(crate) async fn equal_json_in_other_words_is_a_duplicate(home: Home) {
     let store = home.store();
     store.store(&[message("m", "{\"a\":1,\"b\":[true]}")]).await.unwrap();
     assert_eq!(
-        store.store(&[message("m", " {\"b\": [true], \"a\": 1} ")]).await.unwrap(),
+        numbers(store.store(&[message("m", " {\"b\": [true], \"a\": 1} ")]).await.unwrap()),
         stored(0, 1, 0)
     );
     assert_eq!(
-        store.store(&[message("m", "{\"a\":1,\"b\":[false]}")]).await.unwrap(),
+        numbers(store.store(&[message("m", "{\"a\":1,\"b\":[false]}")]).await.unwrap()),
         stored(0, 0, 1)
     );
 }
@@ -112,7 +119,7 @@ pub(crate) async fn equal_json_in_other_words_is_a_duplicate(home: Home) {
 pub(crate) async fn another_payload_under_the_same_id_is_quarantined(home: Home) {
     let store = home.store();
     store.store(&[message("m", "1")]).await.unwrap();
-    assert_eq!(store.store(&[message("m", "2")]).await.unwrap(), stored(0, 0, 1));
+    assert_eq!(numbers(store.store(&[message("m", "2")]).await.unwrap()), stored(0, 0, 1));
     let rows = quarantined(&home).await;
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!((row.reason.as_str(), row.topic.as_str()), (reason::ID_CONFLICT, "event.a.b.c"));
@@ -131,12 +138,12 @@ pub(crate) async fn duplicates_and_conflicts_within_a_batch_are_told_apart(home:
         message("n", " 1"),
         message("o", "1"),
     ];
-    assert_eq!(home.store().store(&batch).await.unwrap(), stored(3, 2, 1));
+    assert_eq!(numbers(home.store().store(&batch).await.unwrap()), stored(3, 2, 1));
     assert_eq!(message_ids(&home).await, ["m", "n", "o"]);
     assert_eq!(quarantined(&home).await[0].body, b"body of m with 2");
     // What is stored decides, not what came first in the batch.
     assert_eq!(
-        home.store().store(&[message("m", "2"), message("m", "1")]).await.unwrap(),
+        numbers(home.store().store(&[message("m", "2"), message("m", "1")]).await.unwrap()),
         stored(0, 1, 1)
     );
 }
@@ -145,15 +152,15 @@ pub(crate) async fn a_duplicate_is_known_after_its_row_is_gone(home: Home) {
     let store = home.store();
     store.store(&[message("m", "1")]).await.unwrap();
     home.execute("DELETE FROM inbound_event").await;
-    assert_eq!(store.store(&[message("m", "1")]).await.unwrap(), stored(0, 1, 0));
-    assert_eq!(store.store(&[message("m", "2")]).await.unwrap(), stored(0, 0, 1));
+    assert_eq!(numbers(store.store(&[message("m", "1")]).await.unwrap()), stored(0, 1, 0));
+    assert_eq!(numbers(store.store(&[message("m", "2")]).await.unwrap()), stored(0, 0, 1));
     assert!(message_ids(&home).await.is_empty());
 }
 
 pub(crate) async fn ids_that_differ_in_case_or_in_a_trailing_space_are_distinct(home: Home) {
     let ids = ["m", "M", "m ", " m", "é", "e\u{301}"];
     let batch = ids.map(|id| message(id, "1"));
-    assert_eq!(home.store().store(&batch).await.unwrap(), stored(6, 0, 0));
+    assert_eq!(numbers(home.store().store(&batch).await.unwrap()), stored(6, 0, 0));
     assert_eq!(message_ids(&home).await, ids);
 }
 
@@ -166,9 +173,9 @@ pub(crate) async fn the_same_id_on_another_topic_or_config_is_another_message(ho
         InboxEntry::Message(Box::new(elsewhere)),
         InboxEntry::Message(Box::new(shifted)),
     ];
-    assert_eq!(home.store().store(&batch).await.unwrap(), stored(3, 0, 0));
+    assert_eq!(numbers(home.store().store(&batch).await.unwrap()), stored(3, 0, 0));
     let other = SqlStore::new(home.database.clone(), "other");
-    assert_eq!(other.store(&batch).await.unwrap(), stored(3, 0, 0));
+    assert_eq!(numbers(other.store(&batch).await.unwrap()), stored(3, 0, 0));
 }
 
 pub(crate) async fn a_nul_makes_a_message_unstorable_everywhere(home: Home) {
@@ -182,7 +189,7 @@ pub(crate) async fn a_nul_makes_a_message_unstorable_everywhere(home: Home) {
         InboxEntry::Message(Box::new(with_headers)),
         message("fine", r#"{"a":"\\u0000"}"#),
     ];
-    assert_eq!(home.store().store(&batch).await.unwrap(), stored(2, 0, 4));
+    assert_eq!(numbers(home.store().store(&batch).await.unwrap()), stored(2, 0, 4));
     assert_eq!(message_ids(&home).await, ["before", "fine"]);
     let rows = quarantined(&home).await;
     assert!(rows.iter().all(|row| row.reason == reason::UNSTORABLE));
@@ -209,7 +216,7 @@ pub(crate) async fn a_culprit_is_set_apart_and_costs_the_others_nothing(home: Ho
         original: Original::default(),
     };
     entries.push(InboxEntry::Quarantine(malformed));
-    assert_eq!(home.store().store(&entries).await.unwrap(), stored(20, 0, 3));
+    assert_eq!(numbers(home.store().store(&entries).await.unwrap()), stored(20, 0, 3));
     let expected: Vec<_> = (0..20).map(|number| format!("m-{number:02}")).collect();
     assert_eq!(message_ids(&home).await, expected);
     let rows = quarantined(&home).await;
@@ -232,8 +239,11 @@ pub(crate) async fn a_culprit_is_set_apart_and_costs_the_others_nothing(home: Ho
 
 pub(crate) async fn a_quarantined_message_is_kept_whatever_it_holds(home: Home) {
     let entry = |topic: &str, headers: &str| {
-        let original =
-            Original { body: Bytes::from_static(b"\xff\0\x80"), headers: Some(headers.to_owned()) };
+        let original = Original {
+            body: Bytes::from_static(b"\xff\0\x80"),
+            headers: Some(headers.to_owned()),
+            ..Original::default()
+        };
         InboxEntry::Quarantine(Quarantined {
             topic: topic.to_owned(),
             reason: reason::INVALID_JSON,
@@ -247,7 +257,7 @@ pub(crate) async fn a_quarantined_message_is_kept_whatever_it_holds(home: Home) 
         entry(&long_topic, "not json"),
         entry("t", r#"{"a":"\ud800"}"#),
     ];
-    assert_eq!(home.store().store(&batch).await.unwrap(), stored(0, 0, 3));
+    assert_eq!(numbers(home.store().store(&batch).await.unwrap()), stored(0, 0, 3));
     let rows = quarantined(&home).await;
     assert!(
         rows.iter()
@@ -258,6 +268,45 @@ pub(crate) async fn a_quarantined_message_is_kept_whatever_it_holds(home: Home) 
     assert_eq!(headers, serde_json::json!({ "a": "\u{fffd}" }));
     assert_eq!(rows.iter().find(|row| row.topic == long_topic).unwrap().headers, None);
     assert!(serde_json::to_string(nul).unwrap().contains(r#""body":{"hex":"ff0080"}"#));
+}
+
+/// A bad message with this body, as it comes with these headers.
+fn bad(body: &'static str, headers: &str, redelivered: bool) -> InboxEntry {
+    InboxEntry::Quarantine(Quarantined {
+        topic: "event.a.b.c".to_owned(),
+        reason: reason::INVALID_JSON,
+        detail: "what is wrong".to_owned(),
+        original: Original {
+            body: Bytes::from_static(body.as_bytes()),
+            headers: Some(format!("{{\"headers\":{headers},\"properties\":{{}}}}")),
+            redelivered,
+            ..Original::default()
+        },
+    })
+}
+
+pub(crate) async fn a_message_delivered_again_is_in_quarantine_once(home: Home) {
+    let store = home.store();
+    let first = [bad("1", "{}", false), message("m", "1"), bad("2", "{\"x\":1}", false)];
+    let kept = store.store(&first).await.unwrap().kept;
+    assert_eq!(kept.iter().map(|kept| kept.index).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!((kept[0].reason, kept[0].detail.as_str()), (reason::INVALID_JSON, "what is wrong"));
+
+    // Delivered again, by a queue that counts; they are told of again.
+    let again = [
+        bad("1", "{\"x-delivery-count\":1}", true),
+        bad("2", "{\"x\":1,\"x-delivery-count\":7}", true),
+    ];
+    let stored = store.store(&again).await.unwrap();
+    assert_eq!((stored.duplicates, stored.quarantined, stored.kept.len()), (2, 0, 2));
+    // Another body, other headers, another config, and one that the broker says is new.
+    let others = [bad("3", "{}", true), bad("2", "{\"x\":2}", true), bad("1", "{}", false)];
+    assert_eq!(numbers(store.store(&others).await.unwrap()), self::stored(0, 0, 3));
+    let other = SqlStore::new(home.database.clone(), "other");
+    assert_eq!(other.store(&[bad("1", "{}", true)]).await.unwrap().quarantined, 1);
+    assert_eq!(quarantined(&home).await.len(), 6);
+    quarantine::purge(&home.database, quarantine::Purge::All, None).await.unwrap();
+    assert_eq!(store.store(&again).await.unwrap().quarantined, 2, "they were thrown away");
 }
 
 pub(crate) async fn two_stores_may_take_the_same_messages_at_once(home: Home) {

@@ -103,7 +103,7 @@ impl Visit {
             Err(refusal) => Finding::warning(
                 CHECK,
                 format!("`{name}`: {}", text(&refusal)),
-                "make it with a queue: what our queue gives up on is lost otherwise",
+                "make it and bind a queue to it: what is quarantined stays unacknowledged until then",
             ),
         };
         self.findings.push(finding);

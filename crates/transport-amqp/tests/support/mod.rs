@@ -17,6 +17,8 @@ use postroad_transport::testing::{BINDINGS, PREFETCH, Proxy, Rig};
 use postroad_transport_amqp::{AmqpSettings, AmqpTransport, QueueType};
 use uuid::Uuid;
 
+use raw::RawClient;
+
 pub(crate) mod node;
 pub(crate) mod raw;
 
@@ -113,6 +115,12 @@ impl Place {
         let connection = Connection::open(&arguments).await.unwrap();
         let channel = connection.open_channel(None).await.unwrap();
         Admin { channel, _connection: connection }
+    }
+
+    /// Publishes with these bytes for the table of headers, and waits until the broker has it.
+    pub(crate) async fn publish_raw(&self, topic: &str, table: &[u8], body: &[u8]) {
+        let mut client = RawClient::connect(&self.url, &self.settings.exchange).await;
+        client.publish(topic.as_bytes(), &raw::headers(table), body).await;
     }
 
     pub(crate) async fn delete_queue(&self) {

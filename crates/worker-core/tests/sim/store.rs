@@ -241,6 +241,7 @@ impl InboxStore for MemoryStore {
                     inserted: sum.inserted + one.inserted,
                     duplicates: sum.duplicates + one.duplicates,
                     quarantined: sum.quarantined + one.quarantined,
+                    ..Stored::default()
                 }
             })
         })

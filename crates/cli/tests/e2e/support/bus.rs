@@ -91,6 +91,10 @@ impl Bus {
         self.scratch.remove(self.sql).await;
     }
 
+    pub(crate) fn exchange(&self) -> &str {
+        &self.exchange
+    }
+
     /// The service of a config. Its name is one segment of a topic and this test's own.
     pub(crate) fn service(&self, config_key: &str) -> String {
         format!("{config_key}_{}", self.tag)

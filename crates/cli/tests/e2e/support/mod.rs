@@ -12,6 +12,9 @@ mod node;
 mod plant;
 mod postroad;
 mod rabbit;
+#[path = "../../../../transport-amqp/tests/support/raw.rs"]
+mod raw;
+mod raw_mqtt;
 mod recorder;
 mod scale;
 mod scratch;
@@ -28,6 +31,8 @@ pub(crate) use plant::{Plant, configure_mqtt, on_plant, on_plant_with};
 pub(crate) use postroad::{Postroad, Ran};
 pub(crate) use postroad_testbed::{Cluster, Mosquitto, Url, Worker, free_address, until, until_in};
 pub(crate) use rabbit::{Ear, Heard, Rabbit, copies};
+pub(crate) use raw::{RawClient, content_type, headers};
+pub(crate) use raw_mqtt::publish_raw;
 pub(crate) use recorder::{Recorder, Tally};
 pub(crate) use scale::{dice, scaled, scaled_time};
 pub(crate) use scratch::{Scratch, Server, show};

@@ -1,0 +1,207 @@
+//! Takes one message at a time until the queue's head is one that amqprs can decode.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroad_transport::{ConnectError, Delivery, SetAside};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::properties::{incoming, with_headers};
+use super::session::{Raw, Session, Trouble};
+use crate::breaker::Breaker;
+use crate::dead_letters::{headers, told, untold};
+use crate::pump::Acknowledgement;
+use crate::settings::AmqpSettings;
+use crate::trouble;
+
+/// So many in a row that amqprs can decode are a sign that it can go on.
+const CALM: u32 = 50;
+/// It is slow, so amqprs is given another chance after so long.
+const LONGEST: Duration = Duration::from_mins(1);
+/// Between two attempts to send on what was set aside.
+const RETRY: Duration = Duration::from_secs(5);
+/// No more messages are taken while so many wait to be sent on.
+const MOST_HELD: usize = 64;
+
+/// The task that owns the session.
+pub(crate) struct Rescuer {
+    session: Session,
+    queue: String,
+    dead_letter_exchange: Option<String>,
+    breaker: Arc<Breaker>,
+    trouble: Arc<trouble::Trouble>,
+    /// Taken and to be sent on.
+    held: VecDeque<(Raw, SetAside)>,
+    retry_at: Instant,
+    rescued: u64,
+    calm: u32,
+}
+
+/// Opens a session for it.
+pub(crate) async fn rescue(
+    settings: &AmqpSettings,
+    breaker: Arc<Breaker>,
+    trouble: Arc<trouble::Trouble>,
+    deadline: Instant,
+) -> Result<Rescuer, ConnectError> {
+    Ok(Rescuer {
+        session: Session::open(settings, deadline).await?,
+        queue: settings.queue.clone(),
+        dead_letter_exchange: settings.dead_letter_exchange.clone(),
+        breaker,
+        trouble,
+        held: VecDeque::new(),
+        retry_at: Instant::now(),
+        rescued: 0,
+        calm: 0,
+    })
+}
+
+impl Rescuer {
+    /// Runs until amqprs can go on, the connection ends or its subscriber is gone, and leaves the reason in `ended`.
+    pub(crate) async fn run(
+        mut self,
+        deliveries: mpsc::Sender<Delivery>,
+        mut acknowledgements: mpsc::Receiver<Acknowledgement>,
+        ended: watch::Sender<Option<String>>,
+    ) {
+        let outcome = self.serve(&deliveries, &mut acknowledgements).await;
+        if self.rescued > 0
+            && let Some(messages) = self.breaker.rescues.tell(self.rescued, Instant::now())
+        {
+            warn!(
+                queue = self.queue,
+                messages,
+                "messages that the client library cannot decode are in quarantine as `undecodable`"
+            );
+        }
+        let reason = match outcome {
+            Ok(()) => {
+                self.breaker.half_open();
+                self.session.close().await;
+                "reading the queue message by message is over".to_owned()
+            }
+            Err(Trouble::Refused(reason) | Trouble::Lost(reason)) => {
+                debug!(error = reason, "lost while reading the queue message by message");
+                reason
+            }
+        };
+        ended.send_replace(Some(reason));
+    }
+
+    async fn serve(
+        &mut self,
+        deliveries: &mpsc::Sender<Delivery>,
+        acknowledgements: &mut mpsc::Receiver<Acknowledgement>,
+    ) -> Result<(), Trouble> {
+        let start = Instant::now();
+        info!(queue = self.queue, "reading the queue message by message");
+        loop {
+            self.send_on().await?;
+            let full = self.held.len() >= MOST_HELD;
+            let message = if full { None } else { self.session.get(&self.queue).await? };
+            let Some(raw) = message else {
+                if self.held.is_empty() || !self.wait_for_retry(acknowledgements).await? {
+                    return Ok(());
+                }
+                continue;
+            };
+            let message = incoming(&raw);
+            let decodable = message.undecodable.is_none();
+            // Closed: the subscriber is being dropped, which the acknowledgements tell next.
+            deliveries.send(Delivery { tag: raw.tag, message }).await.ok();
+            let Some(acknowledgement) = self.answer(acknowledgements).await? else { return Ok(()) };
+            let Acknowledgement { set_aside, sent, .. } = acknowledgement;
+            let mine = set_aside.into_iter().find(|aside| aside.tag == raw.tag);
+            match mine {
+                Some(aside) if self.dead_letter_exchange.is_some() => {
+                    self.held.push_back((raw, aside));
+                    self.retry_at = Instant::now();
+                }
+                _ => self.session.acknowledge(raw.tag).await?,
+            }
+            self.count(decodable);
+            let done: oneshot::Sender<()> = sent;
+            // The subscriber may have stopped waiting.
+            done.send(()).ok();
+            let enough = self.calm >= CALM || start.elapsed() >= LONGEST;
+            if enough && self.held.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn count(&mut self, decodable: bool) {
+        if decodable {
+            self.calm += 1;
+        } else {
+            (self.calm, self.rescued) = (0, self.rescued + 1);
+        }
+    }
+
+    /// Waits for the engine, however long the database takes; `None` where it is gone.
+    async fn answer(
+        &mut self,
+        acknowledgements: &mut mpsc::Receiver<Acknowledgement>,
+    ) -> Result<Option<Acknowledgement>, Trouble> {
+        loop {
+            let sign = tokio::select! {
+                biased;
+                answer = acknowledgements.recv() => return Ok(answer),
+                sign = self.session.sign() => sign,
+            };
+            self.session.follow(sign).await?;
+        }
+    }
+
+    /// `false` where the engine is gone.
+    async fn wait_for_retry(
+        &mut self,
+        acknowledgements: &mut mpsc::Receiver<Acknowledgement>,
+    ) -> Result<bool, Trouble> {
+        loop {
+            let sign = tokio::select! {
+                biased;
+                // There is nothing to acknowledge, so it is the end.
+                _ = acknowledgements.recv() => return Ok(false),
+                () = sleep_until(self.retry_at) => return Ok(true),
+                sign = self.session.sign() => sign,
+            };
+            self.session.follow(sign).await?;
+        }
+    }
+
+    /// Sends on what was set aside, and acknowledges each message that the exchange has put into a queue.
+    async fn send_on(&mut self) -> Result<(), Trouble> {
+        let Some(exchange) = self.dead_letter_exchange.clone() else { return Ok(()) };
+        while let Some((raw, aside)) = self.held.front() {
+            if self.retry_at > Instant::now() {
+                return Ok(());
+            }
+            let (from, key) = (
+                String::from_utf8_lossy(&raw.exchange).into_owned(),
+                String::from_utf8_lossy(&raw.topic).into_owned(),
+            );
+            let more = headers(aside, &from, &key);
+            let more = more.each_ref().map(|(name, text)| (*name, text.as_str()));
+            let properties = with_headers(&raw.properties, &more, self.session.frame_max());
+            match self.session.send_on(&exchange, &raw.topic, &properties, &raw.body).await {
+                Ok(()) => {
+                    let tag = raw.tag;
+                    self.session.acknowledge(tag).await?;
+                    self.held.pop_front();
+                    untold(&self.trouble, &exchange);
+                }
+                Err(Trouble::Refused(why)) => {
+                    told(&self.trouble, &exchange, &why, self.held.len());
+                    self.retry_at = Instant::now() + RETRY;
+                }
+                Err(lost) => return Err(lost),
+            }
+        }
+        Ok(())
+    }
+}
