@@ -36,6 +36,8 @@ pub(crate) struct Striker<'w> {
     pub(crate) database: String,
     pub(crate) db: Db,
     pub(crate) dice: fastrand::Rng,
+    /// Of the worker in each place.
+    pub(crate) arguments: [&'static [&'static str]; 2],
     /// Places of workers that are going to crash.
     pub(crate) armed: BTreeSet<usize>,
     /// Whether the broker is away or just back, and nothing else is to go wrong.
@@ -96,7 +98,7 @@ impl Striker<'_> {
     }
 
     fn replace(&mut self, place: usize, environment: &[(&str, &str)]) {
-        let next = self.launch.worker(environment);
+        let next = self.launch.worker_with(self.arguments[place], environment);
         if environment.is_empty() {
             self.armed.remove(&place);
         } else {
