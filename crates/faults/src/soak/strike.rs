@@ -169,12 +169,12 @@ impl Striker<'_> {
 
     async fn stop(&mut self) {
         let place = self.place();
-        if !self.workers[place].runs() {
+        if self.armed.contains(&place) || !self.workers[place].runs() {
             return;
         }
         self.workers[place].terminate();
         let code = self.workers[place].ended().await;
-        if ![0, CRASHED].contains(&code) {
+        if code != 0 {
             let log = self.workers[place].log();
             self.complain(format!("a worker stopped with {code}: {}", tail(&log)));
         }
@@ -184,7 +184,7 @@ impl Striker<'_> {
 
     async fn freeze(&mut self) {
         let place = self.place();
-        if !self.workers[place].runs() {
+        if self.armed.contains(&place) || !self.workers[place].runs() {
             return;
         }
         self.workers[place].freeze();
