@@ -1,5 +1,7 @@
 //! What the inbox holds at the end, and what of the rest a broker has lost.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -7,14 +9,41 @@ use crate::ids::{self, Way};
 use crate::servers::Db;
 use crate::world::World;
 
+/// When nothing has come for so long, nothing will.
+const QUIET: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(200);
 /// More than any broker loses when it is killed.
 const EXCUSED: usize = 10_000;
 /// Rows of the inbox that are read in one go.
 const PAGE: usize = 20_000;
 
 impl World {
+    /// Waits until the inbox holds all that it must, or nothing more comes; the verdict names what is missing then.
+    pub(crate) async fn arrive(&self) -> Result<()> {
+        let quiet = QUIET.min(self.drain) * self.launch.options.patience;
+        let (mut left, mut since) = (u64::MAX, Instant::now());
+        while since.elapsed() < quiet {
+            self.note_inbox().await?;
+            let missing = self.ledger.missing_in_inbox();
+            if missing == 0 {
+                break;
+            }
+            if missing < left {
+                (left, since) = (missing, Instant::now());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     /// Notes all that the inbox holds, and returns how much is in quarantine.
     pub(crate) async fn read_inbox(&mut self) -> Result<u64> {
+        self.note_inbox().await?;
+        self.excuse().await?;
+        self.sql.count("SELECT count(*) FROM quarantined_message").await
+    }
+
+    pub(crate) async fn note_inbox(&self) -> Result<()> {
         self.ledger.forget_inbox();
         let mut last = 0;
         loop {
@@ -30,11 +59,9 @@ impl World {
                 self.ledger.stored(id, &json(&row["payload"]));
             }
             if page.len() < PAGE {
-                break;
+                return Ok(());
             }
         }
-        self.excuse().await?;
-        self.sql.count("SELECT count(*) FROM quarantined_message").await
     }
 
     /// Finds out what of that which is missing the broker had acknowledged right before it was killed.

@@ -34,8 +34,6 @@ const START: Duration = Duration::from_mins(1);
 /// For RabbitMQ to write down that it has a new queue.
 const WRITTEN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
-/// When nothing has come for so long, nothing will.
-const QUIET: Duration = Duration::from_secs(20);
 
 /// All that a fault can be put into.
 #[derive(Debug)]
@@ -276,9 +274,8 @@ impl World {
         // For what is in hand.
         tokio::time::sleep(Duration::from_millis(500)).await;
         self.until(self.drain, "all has arrived", async || {
-            let due: u64 = Way::ALL.map(|way| self.ledger.committed(way)).into_iter().sum();
-            let pending = "SELECT count(*) FROM outbound_event WHERE status = 'pending'";
-            Ok(self.received().await? >= due && self.sql.count(pending).await? == 0)
+            self.note_inbox().await?;
+            Ok(self.ledger.missing_in_inbox() == 0)
         })
         .await
     }
@@ -314,19 +311,7 @@ impl World {
         })
         .await?;
         self.recorder.catch_up().await?;
-        let due: u64 = Way::ALL.map(|way| self.ledger.committed(way)).into_iter().sum();
-        let what = format!("{due} messages are in the inbox");
-        let (mut newest, mut since) = (0, Instant::now());
-        let killed = !self.ledger.lock().kills.is_empty();
-        self.until(self.drain, &what, async || {
-            let received = self.received().await?;
-            if received > newest {
-                (newest, since) = (received, Instant::now());
-            }
-            // A broker that was killed may have lost some: the verdict names what is missing.
-            Ok(received >= due || (killed && since.elapsed() > QUIET))
-        })
-        .await?;
+        self.arrive().await?;
         Ok(began.elapsed())
     }
 
