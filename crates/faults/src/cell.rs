@@ -50,8 +50,8 @@ impl Needs {
     pub(crate) const GROUP: Self = Self { group: true, ..Self::NOTHING };
     /// A disk that can be filled.
     pub(crate) const SMALL_DISK: Self = Self { small_disk: true, ..Self::NOTHING };
-    /// Everything that can be killed, and several workers.
-    pub(crate) const ALL: Self = Self { broker: true, database: true, ..Self::GROUP };
+    /// Everything that can be killed.
+    pub(crate) const ALL: Self = Self { broker: true, ..Self::DATABASE };
 }
 
 /// Whether a fault can happen.

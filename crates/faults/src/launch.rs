@@ -50,8 +50,14 @@ impl Launch {
 
     /// Starts a worker with these variables more in its environment.
     pub(crate) fn worker(&self, environment: &[(&str, &str)]) -> Worker {
+        self.worker_with(&[], environment)
+    }
+
+    /// Starts a worker with these arguments and variables more.
+    pub(crate) fn worker_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Worker {
         let lease = LEASE.as_secs().to_string();
-        let mut command = self.command(&["worker", "--lease-seconds", &lease]);
+        let mut command =
+            self.command(&[&["worker", "--lease-seconds", &lease], arguments].concat());
         command.envs(environment.iter().copied());
         Worker::start(command, &self.folder)
     }

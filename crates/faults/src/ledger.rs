@@ -134,6 +134,17 @@ impl Ledger {
         missing.map(|(number, _)| number as u64).collect()
     }
 
+    /// How many must be in the inbox and are not.
+    pub(crate) fn missing_in_inbox(&self) -> u64 {
+        let mut inside = self.lock();
+        let missing = Way::ALL.map(|way| {
+            let column = inside.column(way);
+            let due = column.fates.iter().zip(&column.inbox);
+            due.filter(|(fate, rows)| **fate == Fate::Committed && **rows == 0).count() as u64
+        });
+        missing.iter().sum()
+    }
+
     /// When it was committed or confirmed, in milliseconds since 1970.
     pub(crate) fn time(&self, way: Way, number: u64) -> u64 {
         self.born + u64::from(self.lock().column(way).times[index(number)])

@@ -7,7 +7,10 @@
 mod amqp;
 mod cell;
 mod cells;
+mod config;
+mod disk;
 mod ids;
+mod judge;
 mod launch;
 mod ledger;
 mod matrix;

@@ -1,8 +1,10 @@
 //! `cargo xtask faults`.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 use postroad_faults::Options;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +15,14 @@ const INTERRUPTED: u8 = 130;
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
+    // All that is left on the disk is in it, also where nothing is dropped. Servers run as users of their own.
+    let folder = tempfile::Builder::new()
+        .prefix("postroad-faults-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir()?;
+    if let Err(other) = tempfile::env::override_temp_dir(folder.path()) {
+        bail!("temporary files go to `{}` already", other.display());
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let good = runtime.block_on(async {
@@ -24,6 +34,7 @@ fn main() -> Result<ExitCode> {
     if matches!(good, Ok(None)) {
         // Threads still wait for some of them.
         postroad_testbed::kill_all();
+        folder.close()?;
     }
     runtime.shutdown_background();
     Ok(match good? {

@@ -1,21 +1,20 @@
 //! Where one cell happens: a database, a place at a broker, a network before both that breaks on demand, workers and traffic.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use postroad_testbed::Worker;
 use postroad_transport::testing::Proxy;
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::amqp::Client;
 use crate::cell::Cell;
-use crate::ids::{self, Way};
-use crate::launch::{Launch, PASSWORD};
+use crate::disk::Disk;
+use crate::ids::Way;
+use crate::launch::Launch;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::recorder::{Place, Recorder};
@@ -35,12 +34,6 @@ const START: Duration = Duration::from_mins(1);
 /// For RabbitMQ to write down that it has a new queue.
 const WRITTEN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
-/// When nothing has come for so long, nothing will.
-const QUIET: Duration = Duration::from_secs(20);
-/// More than any broker loses when it is killed.
-const EXCUSED: usize = 10_000;
-/// Rows of the inbox that are read in one go.
-const PAGE: usize = 20_000;
 
 /// All that a fault can be put into.
 #[derive(Debug)]
@@ -80,10 +73,10 @@ pub(crate) struct World {
     /// The program.
     pub(crate) launch: Launch,
     recorder: Recorder,
-    place: Place,
+    pub(crate) place: Place,
     /// Goes before the folder that it is mounted at.
     disk: Option<Disk>,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     /// The database as we know it.
     direct: String,
     /// Of the database.
@@ -206,34 +199,6 @@ impl World {
         Ok(())
     }
 
-    fn config(&self) -> String {
-        let address = self.network.addr();
-        let tag = &self.tag;
-        let common = format!(
-            "[config.default]\nhost = \"{address}\"\nsource_service = \"svc_{tag}\"\nconnect_timeout = 5\n\
-             retry_interval_seconds = 1\npoll_interval_ms = 100\nheartbeat_interval_seconds = 1\n"
-        );
-        match &self.place {
-            Place::Amqp { url, exchange, .. } => format!(
-                "{common}broker_type = \"rabbitmq\"\nusername = \"{}\"\npassword = \"env:{PASSWORD}\"\n\
-                 [config.default.rabbitmq]\nvirtual_host = \"{}\"\nexchange = \"{exchange}\"\n\
-                 binding_keys = [\"event.{tag}.#\"]\nheartbeat_seconds = {HEARTBEAT}\n",
-                url.username, url.virtual_host
-            ),
-            Place::Mqtt { .. } => {
-                let [rows, messages] = Way::ALL.map(|way| way.topic(tag));
-                let topics = [rows, messages, self.poison_topic()];
-                let group = if self.cell.fault.needs.group { "shared_group = \"g\"\n" } else { "" };
-                format!(
-                    "{common}broker_type = \"mqtt\"\n[config.default.mqtt]\nclient_id = \"{tag}\"\n\
-                     keep_alive_seconds = {HEARTBEAT}\ninbound_topics = {topics:?}\n\
-                     spool_dir = \"{}/spool\"\n{group}",
-                    self.folder.path().display()
-                )
-            }
-        }
-    }
-
     /// Changes settings of the config.
     pub(crate) fn set(&self, settings: &[&str]) -> Result<()> {
         self.run(&[&["config", "set", "default"], settings].concat()).map(drop)
@@ -309,9 +274,8 @@ impl World {
         // For what is in hand.
         tokio::time::sleep(Duration::from_millis(500)).await;
         self.until(self.drain, "all has arrived", async || {
-            let due: u64 = Way::ALL.map(|way| self.ledger.committed(way)).into_iter().sum();
-            let pending = "SELECT count(*) FROM outbound_event WHERE status = 'pending'";
-            Ok(self.received().await? >= due && self.sql.count(pending).await? == 0)
+            self.note_inbox().await?;
+            Ok(self.ledger.missing_in_inbox() == 0)
         })
         .await
     }
@@ -347,19 +311,7 @@ impl World {
         })
         .await?;
         self.recorder.catch_up().await?;
-        let due: u64 = Way::ALL.map(|way| self.ledger.committed(way)).into_iter().sum();
-        let what = format!("{due} messages are in the inbox");
-        let (mut newest, mut since) = (0, Instant::now());
-        let killed = !self.ledger.lock().kills.is_empty();
-        self.until(self.drain, &what, async || {
-            let received = self.received().await?;
-            if received > newest {
-                (newest, since) = (received, Instant::now());
-            }
-            // A broker that was killed may have lost some: the verdict names what is missing.
-            Ok(received >= due || (killed && since.elapsed() > QUIET))
-        })
-        .await?;
+        self.arrive().await?;
         Ok(began.elapsed())
     }
 
@@ -373,56 +325,6 @@ impl World {
             ensure!(code == 0, "a worker stopped with {code}: {}", tail(&worker.log()));
             let log = worker.log();
             ensure!(!log.contains("panicked at"), "a task panicked: {}", tail(&log));
-        }
-        Ok(())
-    }
-
-    /// Notes all that the inbox holds, and returns how much is in quarantine.
-    pub(crate) async fn read_inbox(&mut self) -> Result<u64> {
-        self.ledger.forget_inbox();
-        let mut last = 0;
-        loop {
-            let page = self
-                .sql
-                .rows(&format!(
-                    "SELECT seq, message_id, payload FROM inbound_event WHERE seq > {last} ORDER BY seq LIMIT {PAGE}"
-                ))
-                .await?;
-            for row in &page {
-                last = row["seq"].as_i64().context("seq is a number")?;
-                let id = row["message_id"].as_str().context("an id is text")?;
-                self.ledger.stored(id, &json(&row["payload"]));
-            }
-            if page.len() < PAGE {
-                break;
-            }
-        }
-        self.excuse().await?;
-        self.sql.count("SELECT count(*) FROM quarantined_message").await
-    }
-
-    /// Finds out what of that which is missing the broker had acknowledged right before it was killed.
-    async fn excuse(&mut self) -> Result<()> {
-        if self.ledger.lock().kills.is_empty() {
-            return Ok(());
-        }
-        for number in self.ledger.missing(Way::Sender) {
-            let time = self.ledger.time(Way::Sender, number);
-            self.notes.extend(self.ledger.excuse(Way::Sender, number, time));
-        }
-        let time = match self.cell.db {
-            Db::Sqlite => "CAST((julianday(published_at) - 2440587.5) * 86400000 AS integer)",
-            Db::Postgres => "floor(extract(epoch FROM published_at) * 1000)::bigint",
-            Db::Mariadb => "timestampdiff(MICROSECOND, '1970-01-01', published_at) DIV 1000",
-        };
-        for number in self.ledger.missing(Way::Outbox).into_iter().take(EXCUSED) {
-            let id = ids::id(Way::Outbox, number);
-            let published = format!(
-                "SELECT {time} FROM outbound_event WHERE message_id = '{id}' AND status = 'published'"
-            );
-            if let Ok(published) = self.sql.count(&published).await {
-                self.notes.extend(self.ledger.excuse(Way::Outbox, number, published));
-            }
         }
         Ok(())
     }
@@ -508,34 +410,6 @@ impl World {
             }
         }
         Ok(())
-    }
-}
-
-/// A disk of few bytes.
-#[derive(Debug)]
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(folder: &Path) -> Result<Self> {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=48m,mode=755", "tmpfs"]).arg(folder);
-        ensure!(mount.status()?.success(), "cannot mount a small disk");
-        Ok(Self(folder.to_owned()))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: something may still have a file open there.
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
-    }
-}
-
-/// SQLite and MariaDB give JSON as text.
-fn json(value: &Value) -> Value {
-    match value {
-        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
-        other => other.clone(),
     }
 }
 

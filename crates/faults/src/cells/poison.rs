@@ -190,17 +190,12 @@ fn nest(inside: &[u8]) -> Vec<u8> {
 /// is, by MQTT; only what is broken is set aside.
 async fn send_by_mqtt(world: &World) -> Result<Vec<Poison>> {
     let topic = world.poison_topic();
+    // Bodies of EdgeX may be larger than the limit of envelopes.
     let address = world.broker.address();
     let mut publisher = Publisher::connect(address).await?;
     let wrong = |(what, _): &(&'static str, Vec<u8>)| {
-        [
-            "no message id",
-            "an id of 300 bytes",
-            "U+0000 in the payload",
-            "a duplicate key",
-            "a byte too much",
-        ]
-        .contains(what)
+        ["no message id", "an id of 300 bytes", "U+0000 in the payload", "a duplicate key"]
+            .contains(what)
     };
     let broken: Vec<_> = bodies(&topic).into_iter().filter(wrong).collect();
     for (_, body) in &broken {

@@ -19,13 +19,16 @@ use crate::traffic::Pace;
 use crate::verdict::Verdict;
 use crate::world::World;
 
-const WORKERS: usize = 2;
 /// Between the beginnings of two restarts of the broker. An hour is to hold a hundred.
 const RESTARTS: Duration = Duration::from_secs(34);
 /// Nothing else goes wrong so long after the broker is back, unless messages go on sooner.
 const CALM: Duration = Duration::from_secs(12);
 /// For the rest, when all is well again.
 const DRAIN: Duration = Duration::from_mins(10);
+
+/// Of two workers. Only one of them has the MQTT session: Mosquitto does not write down shared subscriptions, and so forgets
+/// whatever comes between its restart and the return of the members.
+pub(super) const ARGUMENTS: [[&[&str]; 2]; 2] = [[&[], &[]], [&[], &["--only", "outbound"]]];
 
 static SOAK: Fault = Fault {
     id: "soak",
@@ -58,8 +61,9 @@ impl Lane {
         world.drain = DRAIN;
         let rate = Pace { batch: 60, pause: Duration::from_millis(40), per_second: Some(rate) };
         world.set_pace(rate).await?;
-        for _ in 0..WORKERS {
-            world.start_worker();
+        for arguments in ARGUMENTS[usize::from(broker == Kind::Mqtt)] {
+            let worker = world.launch.worker_with(arguments, &[]);
+            world.workers.push(worker);
         }
         world.moved(20).await?;
         Ok(Self {
@@ -85,6 +89,7 @@ impl Lane {
             database: world.name.clone(),
             db: world.cell.db,
             dice: world.dice.fork(),
+            arguments: ARGUMENTS[usize::from(world.cell.broker == Kind::Mqtt)],
             armed: std::collections::BTreeSet::new(),
             calm: is_calm,
             counts: Counts::default(),

@@ -36,6 +36,8 @@ pub(crate) struct Striker<'w> {
     pub(crate) database: String,
     pub(crate) db: Db,
     pub(crate) dice: fastrand::Rng,
+    /// Of the worker in each place.
+    pub(crate) arguments: [&'static [&'static str]; 2],
     /// Places of workers that are going to crash.
     pub(crate) armed: BTreeSet<usize>,
     /// Whether the broker is away or just back, and nothing else is to go wrong.
@@ -96,7 +98,7 @@ impl Striker<'_> {
     }
 
     fn replace(&mut self, place: usize, environment: &[(&str, &str)]) {
-        let next = self.launch.worker(environment);
+        let next = self.launch.worker_with(self.arguments[place], environment);
         if environment.is_empty() {
             self.armed.remove(&place);
         } else {
@@ -167,12 +169,12 @@ impl Striker<'_> {
 
     async fn stop(&mut self) {
         let place = self.place();
-        if !self.workers[place].runs() {
+        if self.armed.contains(&place) || !self.workers[place].runs() {
             return;
         }
         self.workers[place].terminate();
         let code = self.workers[place].ended().await;
-        if ![0, CRASHED].contains(&code) {
+        if code != 0 {
             let log = self.workers[place].log();
             self.complain(format!("a worker stopped with {code}: {}", tail(&log)));
         }
@@ -182,7 +184,7 @@ impl Striker<'_> {
 
     async fn freeze(&mut self) {
         let place = self.place();
-        if !self.workers[place].runs() {
+        if self.armed.contains(&place) || !self.workers[place].runs() {
             return;
         }
         self.workers[place].freeze();
