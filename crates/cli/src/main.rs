@@ -6,6 +6,7 @@ mod demo;
 mod logging;
 mod mqtt;
 mod output;
+mod panics;
 mod seat;
 mod signals;
 mod transports;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = Cli::parse();
     logging::init(cli.global.log_format, matches!(cli.command, Command::Demo(_)));
+    panics::install();
     let output = Output::new();
     #[cfg(feature = "fault-injection")]
     if let Err(error) = postroad_fault_points::arm() {

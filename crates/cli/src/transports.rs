@@ -10,6 +10,7 @@ use postroad_transport_amqp::{AmqpSettings, AmqpTransport, QueueType};
 use postroad_transport_memory::{Broker, MemorySettings, MemoryTransport};
 use postroad_transport_mqtt::{MqttSettings, MqttTransport, SpoolSync};
 
+use crate::panics;
 use crate::seat::Seat;
 
 const AMQP_PORT: u16 = 5672;
@@ -25,7 +26,9 @@ pub(crate) fn rabbitmq(
     let key = &config.config_key;
     let defaults = AmqpSettings::default();
     let password = match &config.password {
-        Some(secret) => secret.resolve().with_context(|| format!("config `{key}`"))?.into(),
+        Some(secret) => {
+            learned(secret.resolve().with_context(|| format!("config `{key}`"))?).into()
+        }
         None => defaults.password.clone(),
     };
     let queue_type = match settings.queue_type.as_str() {
@@ -85,7 +88,7 @@ pub(crate) fn mqtt(
         tls,
         allow_plaintext: config.allow_plaintext,
         username: config.username.clone(),
-        password: password.map(Into::into),
+        password: password.map(learned).map(Into::into),
         client_id: seat.client_id.clone(),
         protocol_version: u8::try_from(settings.protocol_version).unwrap_or_default(),
         keep_alive_seconds: number("keep_alive_seconds", settings.keep_alive_seconds)?,
@@ -118,6 +121,12 @@ pub(crate) fn memory(
         ..MemorySettings::default()
     };
     Ok(MemoryTransport::new(broker, settings))
+}
+
+/// A password that no panic may show.
+fn learned(password: String) -> String {
+    panics::learn(&password);
+    password
 }
 
 /// The service of the config, which queue and topics are named after.

@@ -42,6 +42,8 @@ pub(crate) struct ChannelEvents(UnboundedSender<Event>);
 /// Forwards the events of the connection, without keeping the events' channel open.
 pub(crate) struct ConnectionEvents(WeakUnboundedSender<Event>);
 
+/// Not bounded, since a callback must not wait, and bounded all the same: of what is published, confirms and returns are as many
+/// as the window has places; the end of a channel or a consumer comes once.
 pub(crate) fn events() -> (ChannelEvents, ConnectionEvents, UnboundedReceiver<Event>) {
     let (sender, receiver) = unbounded_channel();
     let weak = sender.downgrade();

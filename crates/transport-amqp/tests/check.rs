@@ -101,6 +101,45 @@ async fn an_exchange_and_a_queue_of_other_kinds_are_told_in_the_brokers_words() 
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
+async fn what_a_restart_of_the_broker_would_lose_is_refused_or_told() {
+    let place = Place::new(QueueType::Classic).await;
+    let admin = place.admin().await;
+    let (exchange, queue) = (&place.settings.exchange, &place.settings.queue);
+    let transient = ExchangeDeclareArguments::new(exchange, "topic").durable(false).finish();
+    admin.channel.exchange_declare(transient).await.unwrap();
+    let transient = QueueDeclareArguments::new(queue).durable(false).finish();
+    admin.channel.queue_declare(transient).await.unwrap();
+    let refused = place.transport.connect_subscriber().await.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("inequivalent arg 'durable'"), "{refused}");
+    let passive = place.changed(|settings| settings.declare_topology = false);
+    for (transport, level) in [(&place.transport, Level::Failure), (&passive, Level::Warning)] {
+        let findings = transport.check(BOTH).await;
+        for check in ["exchange", "queue"] {
+            let finding = line(&findings, check);
+            assert_eq!(finding.level, level, "{finding:#?}");
+            assert!(finding.found.contains("inequivalent arg 'durable'"), "{finding:#?}");
+        }
+    }
+    place.clean_up().await;
+}
+
+#[tokio::test]
+#[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
+async fn a_dead_letter_exchange_that_is_missing_is_told() {
+    let place = Place::with(QueueType::Classic, |settings| {
+        settings.dead_letter_exchange = Some(format!("{}-dead", settings.exchange));
+    })
+    .await;
+    place.transport.connect_publisher().await.unwrap();
+    let findings = place.transport.check(BOTH).await;
+    let finding = line(&findings, "dead letter exchange");
+    assert_eq!(finding.level, Level::Warning, "{finding:#?}");
+    assert!(finding.advice.contains("stays unacknowledged"), "{finding:#?}");
+    place.clean_up().await;
+}
+
+#[tokio::test]
+#[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
 async fn an_exchange_that_nobody_may_publish_to_is_told() {
     let place = Place::new(QueueType::Classic).await;
     let admin = place.admin().await;

@@ -46,7 +46,7 @@ impl MqttPublisher {
     /// Starts the task that waits for acknowledgements.
     pub(crate) fn start(connected: Connected, settings: &MqttSettings) -> Self {
         let client = Arc::new(connected.client);
-        // As many as the window has places.
+        // Bounded all the same: each holds a place in the window, in messages and in bytes.
         let (sent, sending) = mpsc::unbounded_channel();
         let (ended, watch) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();

@@ -8,6 +8,7 @@ use comfy_table::Cell;
 use postroad_migration::SchemaState;
 use postroad_store::config::{self, Config};
 use postroad_store::health::{self, Scope};
+use postroad_store::query::status::status;
 use postroad_store::{Database, connect};
 use postroad_transport::{Finding, Level, Wants};
 use serde::{Serialize, Serializer};
@@ -84,10 +85,40 @@ async fn look(url: &str, key: Option<&str>) -> Vec<Line> {
         }
     };
     let scope = scope(&configs, is_current);
+    let crowds = crowds(&db, &configs).await;
     let (found, brokers) = tokio::join!(health::check(&db, &scope), brokers(configs));
     database.lines.extend(found.into_iter().map(|finding| Line::new("database", finding)));
     database.lines.extend(brokers);
+    database.lines.extend(crowds);
     database.lines
+}
+
+/// Configs by which several workers would have to be one client of an MQTT broker.
+async fn crowds(db: &Database, configs: &[Config]) -> Vec<Line> {
+    let alone = configs.iter().filter(|config| {
+        let runtime = &config.runtime;
+        let by_mqtt = runtime.broker_type == "mqtt" && runtime.inbound_enabled;
+        by_mqtt && config.mqtt.shared_group.is_none()
+    });
+    let mut lines = Vec::new();
+    for config in alone {
+        let key = &config.runtime.config_key;
+        // What the database does not answer is told by its own lines.
+        let Ok(Ok(status)) = timeout(ANSWER, status(db, Some(key))).await else { continue };
+        let workers = status.configs.iter().flat_map(|config| &config.workers);
+        let live = workers.filter(|worker| !worker.stale && worker.status != "stopped").count();
+        if live > 1 {
+            let finding = Finding::warning(
+                "workers",
+                format!(
+                    "{live} workers live and mqtt.shared_group is not set: the broker lets one of them take messages in, and each that connects ends the one before"
+                ),
+                "set mqtt.shared_group, or start all but one with `--only outbound`",
+            );
+            lines.push(Line::new(&format!("config {key}"), finding));
+        }
+    }
+    lines
 }
 
 async fn schema(db: &Database) -> Finding {

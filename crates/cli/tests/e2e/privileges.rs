@@ -184,6 +184,7 @@ async fn each_user_of_rabbitmq_sends_or_receives_and_nothing_else() {
         worker.says("ACCESS_REFUSED").await;
         worker.stop().await;
     }
+    doctor_names_the_missing_permission(&home);
     set(&[
         "username=orders_in",
         "rabbitmq.declare_topology=false",
@@ -197,6 +198,31 @@ async fn each_user_of_rabbitmq_sends_or_receives_and_nothing_else() {
     let refused = "SELECT count(*) FROM outbound_event WHERE last_error LIKE '%ACCESS_REFUSED%'";
     home.sql.until_count(1, refused).await;
     worker.stop().await;
+}
+
+/// By what users the broker has, and with the command that grants it.
+fn doctor_names_the_missing_permission(home: &Home) {
+    let there = ["rabbitmq.exchange=interservice", "rabbitmq.queue=orders.inbox"];
+    let both = ["inbound_enabled=true", "outbound_enabled=true"];
+    for (user, topology, check, pattern) in [
+        ("orders_out", "false", "consuming", "read"),
+        ("orders_in", "false", "publishing", "write"),
+        ("orders_out", "true", "queue", "configure"),
+        ("orders_out", "true", "exchange", "configure"),
+    ] {
+        let who = [format!("username={user}"), format!("rabbitmq.declare_topology={topology}")];
+        let who = who.each_ref().map(String::as_str);
+        home.postroad.done(&[&["config", "set", "default"][..], &there, &both, &who].concat());
+        let line = home.postroad.run(&["doctor", "--json"]).exits(1).line("config default", check);
+        assert_eq!(line["result"], "failure", "{line:#}");
+        assert!(line["found"].as_str().unwrap().contains("ACCESS_REFUSED"), "{line:#}");
+        let advice = line["advice"].as_str().unwrap();
+        assert!(
+            advice.contains("rabbitmqctl set_permissions") && advice.contains(user),
+            "{line:#}"
+        );
+        assert!(advice.contains(pattern), "{line:#}");
+    }
 }
 
 fn rabbitmq_config(node: &Node, pki: &Pki, identity: &Identity) -> String {

@@ -36,7 +36,7 @@ pub struct Model {
     pub prefetch_count: u32,
     /// AMQP heartbeat.
     pub heartbeat_seconds: u32,
-    /// For messages that the queue itself gives up on.
+    /// For messages that are quarantined, and those that the queue itself gives up on.
     pub dead_letter_exchange: Option<String>,
 }
 

@@ -23,6 +23,8 @@ const CALM: u32 = 50;
 const LONGEST: Duration = Duration::from_mins(1);
 /// Between two attempts to send on what was set aside.
 const RETRY: Duration = Duration::from_secs(5);
+/// Between two looks at an empty queue while something waits to be sent on.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// No more messages are taken while so many wait to be sent on.
 const MOST_HELD: usize = 64;
 
@@ -104,7 +106,7 @@ impl Rescuer {
             let full = self.held.len() >= MOST_HELD;
             let message = if full { None } else { self.session.get(&self.queue).await? };
             let Some(raw) = message else {
-                if self.held.is_empty() || !self.wait_for_retry(acknowledgements).await? {
+                if self.held.is_empty() || !self.pause(acknowledgements).await? {
                     return Ok(());
                 }
                 continue;
@@ -157,51 +159,58 @@ impl Rescuer {
         }
     }
 
-    /// `false` where the engine is gone.
-    async fn wait_for_retry(
+    /// Waits before looking at the queue again. `false` where the engine is gone.
+    async fn pause(
         &mut self,
         acknowledgements: &mut mpsc::Receiver<Acknowledgement>,
     ) -> Result<bool, Trouble> {
+        let until = Instant::now() + LOOK_AGAIN;
         loop {
             let sign = tokio::select! {
                 biased;
                 // There is nothing to acknowledge, so it is the end.
                 _ = acknowledgements.recv() => return Ok(false),
-                () = sleep_until(self.retry_at) => return Ok(true),
+                () = sleep_until(until) => return Ok(true),
                 sign = self.session.sign() => sign,
             };
             self.session.follow(sign).await?;
         }
     }
 
-    /// Sends on what was set aside, and acknowledges each message that the exchange has put into a queue.
+    /// Sends on what was set aside, each once, and acknowledges each message that the exchange has put into a queue.
     async fn send_on(&mut self) -> Result<(), Trouble> {
         let Some(exchange) = self.dead_letter_exchange.clone() else { return Ok(()) };
-        while let Some((raw, aside)) = self.held.front() {
-            if self.retry_at > Instant::now() {
-                return Ok(());
-            }
-            let (from, key) = (
-                String::from_utf8_lossy(&raw.exchange).into_owned(),
-                String::from_utf8_lossy(&raw.topic).into_owned(),
-            );
-            let more = headers(aside, &from, &key);
-            let more = more.each_ref().map(|(name, text)| (*name, text.as_str()));
-            let properties = with_headers(&raw.properties, &more, self.session.frame_max());
-            match self.session.send_on(&exchange, &raw.topic, &properties, &raw.body).await {
-                Ok(()) => {
-                    let tag = raw.tag;
-                    self.session.acknowledge(tag).await?;
-                    self.held.pop_front();
-                    untold(&self.trouble, &exchange);
-                }
+        if self.retry_at > Instant::now() {
+            return Ok(());
+        }
+        let mut refused = None;
+        for _ in 0..self.held.len() {
+            let Some((raw, aside)) = self.held.pop_front() else { break };
+            match self.send(&exchange, &raw, &aside).await {
+                Ok(()) => self.session.acknowledge(raw.tag).await?,
                 Err(Trouble::Refused(why)) => {
-                    told(&self.trouble, &exchange, &why, self.held.len());
-                    self.retry_at = Instant::now() + RETRY;
+                    self.held.push_back((raw, aside));
+                    refused = Some(why);
                 }
                 Err(lost) => return Err(lost),
             }
         }
+        match refused {
+            Some(why) => {
+                told(&self.trouble, &exchange, &why, self.held.len());
+                self.retry_at = Instant::now() + RETRY;
+            }
+            None => untold(&self.trouble, &exchange),
+        }
         Ok(())
+    }
+
+    async fn send(&mut self, exchange: &str, raw: &Raw, aside: &SetAside) -> Result<(), Trouble> {
+        let from = String::from_utf8_lossy(&raw.exchange);
+        let key = String::from_utf8_lossy(&raw.topic);
+        let more = headers(aside, &from, &key);
+        let more = more.each_ref().map(|(name, text)| (*name, text.as_str()));
+        let properties = with_headers(&raw.properties, &more, self.session.frame_max());
+        self.session.send_on(exchange, &raw.topic, &properties, &raw.body).await
     }
 }
