@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod health;
 pub(crate) mod home;
+pub(crate) mod hostile;
 pub(crate) mod inbox;
 pub(crate) mod model;
 pub(crate) mod outbox;
@@ -40,6 +41,7 @@ macro_rules! every_promise {
             outbox::enqueue_writes_what_the_builder_was_told,
             outbox::many_messages_are_written_at_once_in_their_order_or_none_is,
             outbox::a_failed_row_is_tried_again_on_request,
+            hostile::text_is_never_taken_for_sql,
             outbox::a_row_of_this_process_is_a_hint,
             inbox::a_message_is_stored_once_however_often_it_comes,
             inbox::a_batch_is_stored_in_the_order_in_which_it_came,
