@@ -13,7 +13,7 @@ impl Disk {
     /// At a folder that is there.
     pub(crate) fn mount(folder: &Path) -> Result<Self> {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=48m,mode=755", "tmpfs"]).arg(folder);
+        mount.args(["-t", "tmpfs", "-o", "size=384m,mode=755", "tmpfs"]).arg(folder);
         ensure!(mount.status()?.success(), "cannot mount a small disk");
         Ok(Self(folder.to_owned()))
     }

@@ -31,7 +31,7 @@ const SOON: Duration = Duration::from_mins(1);
 /// Where a recorder listens.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// A durable queue that all messages of an exchange go to.
+    /// A durable queue that all events of an exchange go to.
     Amqp {
         /// The broker, past all faults.
         url: Url,
@@ -115,7 +115,7 @@ async fn listen_amqp(
     let mut client = Client::connect(url).await?;
     client.declare_exchange(exchange).await?;
     client.declare_queue(queue).await?;
-    client.bind(queue, exchange, "#").await?;
+    client.bind(queue, exchange, "event.#").await?;
     let mut consumer = client.consume(queue, PREFETCH).await?;
     say(marked, b"listening");
     let (mut last, mut acknowledged) = (0, 0);

@@ -1,6 +1,7 @@
 //! A child process that is killed, paused or asked to end.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -70,9 +71,10 @@ impl Process {
         until_in(END, &format!("process {pid} ends"), async || !self.runs()).await;
     }
 
-    /// Its exit code, where it has ended by itself.
+    /// Its exit code, where it has ended; as a shell has it where a signal ended it, 128 and the signal.
     pub fn code(&mut self) -> Option<i32> {
-        self.child.try_wait().unwrap().and_then(|status| status.code())
+        let status = self.child.try_wait().unwrap()?;
+        status.code().or_else(|| status.signal().map(|signal| 128 + signal))
     }
 }
 

@@ -76,7 +76,7 @@ impl Worker {
         self.process.runs()
     }
 
-    /// Its exit code, where it has ended by itself.
+    /// Its exit code, where it has ended; 128 and the signal where one ended it.
     pub fn code(&mut self) -> Option<i32> {
         self.process.code()
     }
@@ -92,7 +92,7 @@ impl Worker {
         Duration::from_millis(10 * hundredths)
     }
 
-    /// Waits until it ends by itself and returns its exit code.
+    /// Waits until it ends by itself and returns its exit code, 128 and the signal where one ended it.
     pub async fn ended(&mut self) -> i32 {
         until("the worker ends", async || !self.runs()).await;
         self.code().expect("it ended by itself")

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::LocalBoxFuture;
 
 use crate::cell::{Fault, Needs, always};
+use crate::ids::Way;
+use crate::servers::Kind;
 use crate::traffic::Pace;
 use crate::world::{LEASE, World, tail};
 
@@ -59,11 +61,9 @@ fn paused(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         tokio::time::sleep(LEASE * 3).await;
         world.workers[0].go_on();
         world.moved(30).await?;
-        let lost =
-            world.sql.count("SELECT COALESCE(sum(lease_lost), 0) FROM event_bus_worker").await;
-        if let Ok(lost) = lost {
-            world.notes.push(format!("{lost} rows had been taken over"));
-        }
+        let lost = world.sql.rows("SELECT lease_lost FROM event_bus_worker").await?;
+        let lost: i64 = lost.iter().filter_map(|row| row["lease_lost"].as_i64()).sum();
+        world.notes.push(format!("{lost} rows had been taken over"));
         world.moved(30).await
     })
 }
@@ -107,23 +107,23 @@ fn scaled(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
 
 fn backlog(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     Box::pin(async move {
-        let rate = Pace { batch: 500, pause: Duration::from_millis(1), per_second: None };
-        world.set_pace(rate).await?;
         // Mosquitto writes its whole database at each change, so that a long queue takes it minutes.
-        let wanted = match world.cell.broker {
-            crate::servers::Kind::Rabbitmq => BACKLOG,
-            crate::servers::Kind::Mqtt => BACKLOG / 10,
+        let (wanted, per_second) = match world.cell.broker {
+            Kind::Rabbitmq => (BACKLOG, 4_000.0),
+            Kind::Mqtt => (BACKLOG / 20, 200.0),
         };
+        let pause = Duration::from_millis(10);
+        let rate = Pace { batch: 200, pause, per_second: Some(per_second) };
+        world.set_pace(rate).await?;
         world
-            .until(SOON * 6, "the backlog is there", async || {
-                let ways = crate::ids::Way::ALL;
-                Ok(ways.into_iter().all(|way| world.ledger.committed(way) >= wanted))
+            .until(SOON * 3, "the backlog is there", async || {
+                Ok(Way::ALL.into_iter().all(|way| world.ledger.committed(way) >= wanted))
             })
             .await?;
         let slow = Pace { batch: 5, pause: Duration::from_millis(100), per_second: None };
         world.set_pace(slow).await?;
         world.start_worker();
-        world.drain *= 5;
+        world.drain *= 3;
         world
             .until(world.drain, "the backlog is gone", async || {
                 Ok(world.received().await? >= wanted * 2)

@@ -14,6 +14,8 @@ const DETECT: Duration = Duration::from_secs(2 * HEARTBEAT + 1);
 /// What a machine that runs three cells at a time may add to that.
 const BUSY: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(5);
+/// Bytes a second.
+const TRICKLE: u64 = 12_000;
 const OFFSETS: u64 = 40;
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -26,7 +28,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "F9",
-        title: "the broker's answers are lost, then the worker's requests",
+        title: "the broker's answers are lost, then the worker's requests, then what is on a slow line",
         needs: Needs::NOTHING,
         applies: always,
         inject: one_way,
@@ -84,8 +86,9 @@ fn heal(world: &World) {
 fn one_way(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     Box::pin(async move {
         world.start_worker();
+        let lose: [fn(&Proxy, bool); 3] = [Proxy::drop_replies, Proxy::hold_requests, trickle];
         for _ in 0..2 {
-            for lose in [Proxy::drop_replies, Proxy::hold_requests] {
+            for lose in lose {
                 world.moved(40).await?;
                 lose(&world.network, true);
                 world.incidents(1);
@@ -96,6 +99,11 @@ fn one_way(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         }
         world.moved(40).await
     })
+}
+
+/// So slow that one message is confirmed before the next one has arrived.
+fn trickle(network: &Proxy, on: bool) {
+    network.throttle(if on { TRICKLE } else { 0 });
 }
 
 fn cut(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {

@@ -1,6 +1,7 @@
 //! Clocks that jump, disks that are full, too few files, passwords that change.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -76,7 +77,8 @@ fn full(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             let ballast = world.folder().join("ballast");
             let mut file = fs::File::create(&ballast)?;
             // To the last byte.
-            while std::io::Write::write_all(&mut file, &[7; 4_096]).is_ok() {}
+            while file.write_all(&[7; 65_536]).is_ok() {}
+            while file.write_all(&[7]).is_ok() {}
             tokio::time::sleep(FULL).await;
             fs::remove_file(&ballast)?;
             world.incidents(1);

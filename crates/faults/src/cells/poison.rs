@@ -222,7 +222,7 @@ fn outbound(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     Box::pin(async move {
         world.start_worker();
         world.moved(20).await?;
-        let connections = "SELECT COALESCE(sum(disconnects), 0) FROM event_bus_worker";
+        let connections = "SELECT id, disconnects FROM event_bus_worker ORDER BY id";
         let before = world.sql.rows(connections).await?;
         let good = Way::Outbox.topic(&world.tag);
         let topics = [

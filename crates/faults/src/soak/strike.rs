@@ -16,6 +16,8 @@ use crate::sql::Sql;
 use crate::world::{LEASE, tail};
 
 const CRASHED: i32 = 137;
+/// SIGTERM before the worker had come so far as to take it.
+const TOLD_TOO_EARLY: i32 = 143;
 /// After a lease has ended, its rows are published before so long.
 const TAKEOVER: Duration = Duration::from_secs(20);
 const STARTING_MIB: u64 = 8;
@@ -174,6 +176,11 @@ impl Striker<'_> {
         }
         self.workers[place].terminate();
         let code = self.workers[place].ended().await;
+        if code == TOLD_TOO_EARLY {
+            self.counts.kills += 1;
+            self.replace(place, &[]);
+            return;
+        }
         if code != 0 {
             let log = self.workers[place].log();
             self.complain(format!("a worker stopped with {code}: {}", tail(&log)));

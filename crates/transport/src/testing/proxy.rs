@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 const PING: usize = 5;
 
 /// Bytes of one write where only so many a second may pass.
-const THROTTLED: usize = 1_024;
+const THROTTLED: usize = 256;
 
 /// Forwards TCP connections to one server until told otherwise. Ends them all when dropped.
 #[derive(Debug)]
