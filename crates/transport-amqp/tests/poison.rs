@@ -7,9 +7,11 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use amqprs::channel::{ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments};
+use amqprs::{FieldTable, FieldValue};
 use postroad_transport::testing::{PREFETCH, Rig, event};
 use postroad_transport::{Incoming, Publisher, Subscriber, Transport};
-use postroad_transport_amqp::{AmqpSubscriber, QueueType};
+use postroad_transport_amqp::{AmqpSubscriber, AmqpTransport, QueueType};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -31,10 +33,14 @@ fn poison() -> Vec<(Vec<u8>, &'static str)> {
 
 /// Takes and acknowledges as an engine does, connecting again at once, until this body has come.
 async fn take_until(place: &Place, last: &[u8]) -> Vec<Incoming> {
+    take_by(&place.transport, last).await
+}
+
+async fn take_by(transport: &AmqpTransport, last: &[u8]) -> Vec<Incoming> {
     let mut taken = Vec::new();
     loop {
         // amqprs may break before it was told that it consumes.
-        let Ok(mut subscriber) = place.transport.connect_subscriber().await else { continue };
+        let Ok(mut subscriber) = transport.connect_subscriber().await else { continue };
         while let Ok(delivery) = subscriber.next().await {
             let is_last = delivery.message.body == last;
             if subscriber.acknowledge_through(delivery.tag).await.is_err() {
@@ -102,6 +108,46 @@ async fn what_amqprs_cannot_decode_is_handed_out_in_bytes_and_the_others_go_on()
         assert_eq!(place.depth().await, 0);
         place.clean_up().await;
     }
+}
+
+#[tokio::test]
+#[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
+async fn many_of_them_do_not_use_up_the_deliveries_of_the_others() {
+    const MESSAGES: usize = 400;
+    let place = Place::new(QueueType::Quorum).await;
+    let (exchange, queue) = (&place.settings.exchange, &place.settings.queue);
+    let admin = place.admin().await;
+    let declare = ExchangeDeclareArguments::new(exchange, "topic").durable(true).finish();
+    admin.channel.exchange_declare(declare).await.unwrap();
+    let mut arguments = FieldTable::new();
+    arguments.insert("x-queue-type".try_into().unwrap(), "quorum".into());
+    // More often than so the broker does not deliver a message, and drops it then.
+    arguments.insert("x-delivery-limit".try_into().unwrap(), FieldValue::I(8));
+    let declare = QueueDeclareArguments::durable_client_named(queue).arguments(arguments).finish();
+    admin.channel.queue_declare(declare).await.unwrap();
+    admin.channel.queue_bind(QueueBindArguments::new(queue, exchange, "#")).await.unwrap();
+    let transport = place.changed(|settings| {
+        settings.declare_topology = false;
+        settings.prefetch = 100;
+    });
+    let mut client = RawClient::connect(&place.url, exchange).await;
+    for number in 0..MESSAGES {
+        if number % 30 == 15 {
+            client.publish(TOPIC.as_bytes(), &content_type(b"\xff"), b"poison").await;
+        }
+        client.publish(TOPIC.as_bytes(), &[0, 0], format!("good {number}").as_bytes()).await;
+    }
+    client.publish(TOPIC.as_bytes(), &[0, 0], LAST).await;
+    let taken = timeout(SOON * 6, take_by(&transport, LAST)).await.expect("it takes seconds");
+    let good: BTreeSet<_> = taken
+        .iter()
+        .filter(|message| message.undecodable.is_none())
+        .map(|message| &message.body)
+        .collect();
+    assert_eq!(good.len(), MESSAGES + 1);
+    let bad = taken.iter().filter(|message| message.undecodable.is_some()).count();
+    assert_eq!(bad, (0..MESSAGES).filter(|number| number % 30 == 15).count());
+    place.clean_up().await;
 }
 
 #[tokio::test]

@@ -134,19 +134,19 @@ async fn workers_that_push_each_other_off_the_broker_are_told() {
     home.postroad.import(
         "[config.m]\nbroker_type = 'mqtt'\nhost = '127.0.0.1:1'\nsource_service = 'a'\nconnect_timeout = 1\n",
     );
-    let live = |id: u8, status: &str| {
+    let worker = |id: u8, status: &str| {
         format!(
             "INSERT INTO event_bus_worker (id, config_key, host, pid, version, status, last_heartbeat_at) \
              VALUES ('00000000-0000-4000-8000-00000000000{id}', 'm', 'h', {id}, '0', '{status}', \
              strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
         )
     };
-    home.sql.execute(&live(1, "running")).await;
-    home.sql.execute(&live(2, "stopped")).await;
+    home.sql.execute(&worker(1, "running")).await;
+    home.sql.execute(&worker(2, "stopped")).await;
     let complaints = || home.postroad.run(&["doctor", "--json"]).exits(1).complaints();
     let told = |complaints: &[String]| complaints.iter().any(|line| line == "workers: warning");
     assert!(!told(&complaints()), "one is alone");
-    home.sql.execute(&live(3, "reconnecting")).await;
+    home.sql.execute(&worker(3, "reconnecting")).await;
     assert!(told(&complaints()));
     let line = home.postroad.run(&["doctor", "--json"]).line("config m", "workers");
     assert!(line["found"].as_str().unwrap().starts_with("2 workers"), "{line:#}");

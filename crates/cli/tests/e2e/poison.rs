@@ -12,7 +12,7 @@ use crate::support::{
 
 const TOPIC: &str = "event.machine.spindle.started";
 /// However bad the message before is.
-const NEXT_WITHIN: Duration = Duration::from_secs(60);
+const NEXT_WITHIN: Duration = Duration::from_mins(1);
 
 /// What a bad message has to become.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 /// However bad the message before is.
-const NEXT_WITHIN: Duration = Duration::from_secs(60);
+const NEXT_WITHIN: Duration = Duration::from_mins(1);
 
 const EVERYTHING: &str = r##"mqtt.inbound_topics=["#"]"##;
 

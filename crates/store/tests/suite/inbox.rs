@@ -309,6 +309,28 @@ pub(crate) async fn a_message_delivered_again_is_in_quarantine_once(home: Home) 
     assert_eq!(store.store(&again).await.unwrap().quarantined, 2, "they were thrown away");
 }
 
+pub(crate) async fn a_replay_moves_a_message_into_the_inbox_or_changes_nothing(home: Home) {
+    let store = home.store();
+    store.store(&[message("m", "1"), bad("1", "{}", false), bad("2", "{}", false)]).await.unwrap();
+    let ids: Vec<_> = quarantined(&home).await.into_iter().map(|row| row.id).collect();
+    for (entry, expected) in [
+        (message("m", "2"), reason::ID_CONFLICT),
+        (message("n", r#""\u0000""#), reason::UNSTORABLE),
+    ] {
+        let kept = store.store_from_quarantine(&entry, &ids[0]).await.unwrap().unwrap_err();
+        assert_eq!(kept.reason, expected);
+    }
+    assert_eq!(quarantined(&home).await.len(), 2);
+    assert_eq!(message_ids(&home).await, ["m"]);
+    let moved = store.store_from_quarantine(&message("n", "1"), &ids[0]).await.unwrap().unwrap();
+    assert_eq!(moved, stored(1, 0, 0));
+    // It is there already, and leaves quarantine all the same.
+    let again = store.store_from_quarantine(&message("m", "1"), &ids[1]).await.unwrap().unwrap();
+    assert_eq!(again, stored(0, 1, 0));
+    assert_eq!(message_ids(&home).await, ["m", "n"]);
+    assert_eq!(quarantined(&home).await, []);
+}
+
 pub(crate) async fn two_stores_may_take_the_same_messages_at_once(home: Home) {
     let mut tasks = tokio::task::JoinSet::new();
     for worker in 0..4 {

@@ -55,6 +55,7 @@ macro_rules! every_promise {
             inbox::a_culprit_is_set_apart_and_costs_the_others_nothing,
             inbox::a_quarantined_message_is_kept_whatever_it_holds,
             inbox::a_message_delivered_again_is_in_quarantine_once,
+            inbox::a_replay_moves_a_message_into_the_inbox_or_changes_nothing,
             inbox::two_stores_may_take_the_same_messages_at_once,
             inbox::a_person_marks_messages_as_done_or_failed,
             inbox::quarantine_is_purged_by_id_by_age_or_altogether,

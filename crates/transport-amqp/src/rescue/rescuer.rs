@@ -17,8 +17,9 @@ use crate::pump::Acknowledgement;
 use crate::settings::AmqpSettings;
 use crate::trouble;
 
-/// So many in a row that amqprs can decode are a sign that it can go on.
-const CALM: u32 = 50;
+/// So many in a row that amqprs can decode are a sign that it can go on; or as many as it would be given at once, so that the
+/// next message that it cannot decode does not send all those back that stand around it: a queue may have a limit for that.
+const CALM: u16 = 50;
 /// It is slow, so amqprs is given another chance after so long.
 const LONGEST: Duration = Duration::from_mins(1);
 /// Between two attempts to send on what was set aside.
@@ -39,7 +40,9 @@ pub(crate) struct Rescuer {
     held: VecDeque<(Raw, SetAside)>,
     retry_at: Instant,
     rescued: u64,
+    /// How many in a row it could have decoded, and how many are enough.
     calm: u32,
+    calm_enough: u32,
 }
 
 /// Opens a session for it.
@@ -59,6 +62,7 @@ pub(crate) async fn rescue(
         retry_at: Instant::now(),
         rescued: 0,
         calm: 0,
+        calm_enough: settings.prefetch.max(CALM).into(),
     })
 }
 
@@ -129,7 +133,7 @@ impl Rescuer {
             let done: oneshot::Sender<()> = sent;
             // The subscriber may have stopped waiting.
             done.send(()).ok();
-            let enough = self.calm >= CALM || start.elapsed() >= LONGEST;
+            let enough = self.calm >= self.calm_enough || start.elapsed() >= LONGEST;
             if enough && self.held.is_empty() {
                 return Ok(());
             }
