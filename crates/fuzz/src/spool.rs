@@ -15,8 +15,8 @@ const MOST_MESSAGES: usize = 6;
 /// What one change takes of the input.
 const CHANGE: usize = 5;
 
-/// The files of a spool, by their path in it.
-type Files = Vec<(PathBuf, Vec<u8>)>;
+/// The files of a spool, by their path in it: what is written in them, and how many zeros follow.
+type Files = Vec<(PathBuf, Vec<u8>, u64)>;
 
 thread_local! {
     static WRITTEN: RefCell<HashMap<(usize, usize), Files>> = RefCell::default();
@@ -39,8 +39,11 @@ pub(crate) fn run(input: &[u8]) {
 
 /// Nothing made up, nothing twice, the order kept, and all there that was before the damage.
 fn check(folder: &Path, left: std::ops::Range<usize>, intact: &Files, damaged: &Files) {
-    // A spool that says that it cannot be opened stays as it is, for a person.
-    let Ok(found) = fuzzing::read(folder) else { return };
+    let found = match fuzzing::read(folder) {
+        Ok(found) => found,
+        // It says that it cannot be opened, and stays as it is, for a person.
+        Err(error) => return assert_ne!(intact, damaged, "{error}"),
+    };
     let numbers: Vec<_> = found
         .iter()
         .filter(|(topic, _)| !topic.is_empty())
@@ -63,7 +66,7 @@ fn check(folder: &Path, left: std::ops::Range<usize>, intact: &Files, damaged: &
 /// other file was changed at all.
 fn is_before_all_damage(number: usize, intact: &Files, damaged: &Files) -> bool {
     let body = body(number);
-    intact.iter().zip(damaged).all(|((_, before), (_, after))| {
+    intact.iter().zip(damaged).all(|((_, before, _), (_, after, _))| {
         match before.windows(body.len()).position(|bytes| bytes == body) {
             // What ends a record is a checksum of a few bytes.
             Some(start) => {
@@ -75,19 +78,25 @@ fn is_before_all_damage(number: usize, intact: &Files, damaged: &Files) -> bool 
     })
 }
 
+/// Only the journal is damaged, which is where messages are. The other files say where tables are, of which there are none
+/// yet; lsm-tree believes what they say, and asks for as much memory as a damaged number tells it to.
 fn damage(files: &mut Files, change: &[u8]) {
     let [file, high, low, kind, byte] = *change else { return };
-    let count = files.len();
-    let (_, bytes) = &mut files[usize::from(file) % count];
+    let is_journal = |path: &Path| path.extension().is_some_and(|extension| extension == "jnl");
+    let mut journals: Vec<_> = files.iter_mut().filter(|(path, ..)| is_journal(path)).collect();
+    let count = journals.len();
+    let (_, bytes, zeros) = &mut *journals[usize::from(file) % count];
     if bytes.is_empty() {
         return bytes.push(byte);
     }
-    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
-    let place = usize::from(u16::from_be_bytes([high, low])) % used;
+    let place = usize::from(u16::from_be_bytes([high, low])) % bytes.len();
     match kind % 5 {
         0 => bytes[place] ^= byte.max(1),
-        1 => bytes.truncate(place),
-        2 => bytes[place..used].fill(byte),
+        1 => {
+            bytes.truncate(place);
+            *zeros = 0;
+        }
+        2 => bytes[place..].fill(byte),
         3 => bytes.insert(place, byte),
         _ => {
             bytes.remove(place);
@@ -119,17 +128,23 @@ fn pick_up(root: &Path, folder: &Path, files: &mut Files) {
         if path.is_dir() {
             pick_up(root, &path, files);
         } else {
-            let bytes = fs::read(&path).expect("it can be read");
-            files.push((path.strip_prefix(root).expect("it is inside").to_owned(), bytes));
+            let mut bytes = fs::read(&path).expect("it can be read");
+            let all = bytes.len();
+            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+            let (zeros, path) = ((all - bytes.len()) as u64, path.strip_prefix(root));
+            files.push((path.expect("it is inside").to_owned(), bytes, zeros));
         }
     }
 }
 
 fn lay_down(folder: &Path, files: &Files) {
-    for (path, bytes) in files {
+    for (path, bytes, zeros) in files {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().expect("it has a folder")).expect("it can be made");
-        fs::write(path, bytes).expect("it can be written");
+        fs::write(&path, bytes).expect("it can be written");
+        // A hole takes no time and no room.
+        let file = fs::File::options().write(true).open(&path).expect("it was written");
+        file.set_len(bytes.len() as u64 + zeros).expect("it can grow");
     }
 }
 
