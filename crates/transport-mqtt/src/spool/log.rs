@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -41,6 +42,10 @@ pub(crate) enum LogError {
     /// fjall takes no writes after one that failed, until it is opened again.
     #[error("a write failed before")]
     Broken,
+    #[error(
+        "its files are damaged: keep its folder `log` elsewhere, messages are in it, to begin with an empty one"
+    )]
+    Damaged,
     #[error("{0}")]
     Store(String),
 }
@@ -57,6 +62,7 @@ impl From<fjall::Error> for LogError {
         match error {
             fjall::Error::Locked => Self::Locked,
             fjall::Error::Poisoned => Self::Broken,
+            fjall::Error::JournalRecovery(_) => Self::Damaged,
             fjall::Error::Io(error) => Self::Store(error.to_string()),
             other => Self::Store(other.to_string()),
         }
@@ -158,7 +164,12 @@ impl Drop for Log {
 }
 
 impl Store {
+    /// fjall believes some of what it reads; what it panics over is an error here.
     fn open(path: &Path) -> Result<Self, LogError> {
+        catch_unwind(|| Self::open_files(path)).unwrap_or(Err(LogError::Damaged))
+    }
+
+    fn open_files(path: &Path) -> Result<Self, LogError> {
         // What is inside is nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(LogError::Folder)?;
         let database = Database::builder(path)
