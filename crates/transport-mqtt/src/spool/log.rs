@@ -4,7 +4,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -151,7 +151,7 @@ impl Log {
     fn with<T>(&self, work: impl FnOnce(&Store) -> Result<T, fjall::Error>) -> Result<T, LogError> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         let store = store.as_ref().ok_or(LogError::Broken)?;
-        Ok(work(store)?)
+        Ok(caught(|| work(store))??)
     }
 }
 
@@ -164,9 +164,8 @@ impl Drop for Log {
 }
 
 impl Store {
-    /// fjall believes some of what it reads; what it panics over is an error here.
     fn open(path: &Path) -> Result<Self, LogError> {
-        catch_unwind(|| Self::open_files(path)).unwrap_or(Err(LogError::Damaged))
+        caught(|| Self::open_files(path))?
     }
 
     fn open_files(path: &Path) -> Result<Self, LogError> {
@@ -181,6 +180,11 @@ impl Store {
         let records = database.keyspace("spool", options)?;
         Ok(Self { database, records })
     }
+}
+
+/// fjall believes some of what it reads in its files; what it panics over later is an error here.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, LogError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| LogError::Damaged)
 }
 
 fn number(key: &[u8]) -> u64 {
