@@ -51,7 +51,7 @@ fn row(found: Found<'_>, message: &Message<'_>, settings: &Settings) -> Row {
         message_id: traits.message_id(),
         message_type: found.message_type,
         message_status: found.message_status,
-        request_id: found.request_id.as_deref().map(|id| identity::fitting(id).into_owned()),
+        request_id: found.request_id.as_deref().map(request_id),
         payload: stored::payload(&found, message),
         headers: stored::headers(&found),
         event_type: Some(identity::cut(found.event_type.into_owned())),
@@ -90,7 +90,7 @@ fn malformed(
         source_service: source(source_by_topic(address), &settings.edgex_source),
         detail: broken.detail,
         shape: broken.shape,
-        request_id: broken.request_id.as_deref().map(|id| identity::fitting(id).into_owned()),
+        request_id: broken.request_id.as_deref().map(request_id),
         correlation_id: broken.correlation_id,
     }
 }
@@ -130,6 +130,11 @@ fn source_by_topic(address: &Address<'_>) -> Option<String> {
 fn source(said: Option<String>, default: &str) -> String {
     let said = said.filter(|name| identity::fits(name)).map(without_nul);
     said.unwrap_or_else(|| default.to_owned())
+}
+
+/// It may stand in the topic.
+fn request_id(id: &str) -> String {
+    without_nul(identity::fitting(id).into_owned())
 }
 
 /// MQTT forbids U+0000 in a topic; should one come all the same, no database would take it.

@@ -1,15 +1,9 @@
 //! Database URLs.
 
-use std::cell::OnceCell;
-
 use postroad_store::connect;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 const PASSWORD: &str = "hunter2";
-
-thread_local! {
-    static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
-}
 
 /// A URL; then one whose password must not be told, with the input for the rest of it.
 pub(crate) fn run(input: &[u8]) {
@@ -31,19 +25,16 @@ pub(crate) fn run(input: &[u8]) {
 
 /// Nobody is asked yet; `Some` with what is wrong with the URL.
 fn try_to_connect(url: &str) -> Option<String> {
-    RUNTIME.with(|runtime| {
-        let runtime = runtime.get_or_init(|| {
-            Builder::new_current_thread().enable_all().build().expect("there is a runtime")
-        });
-        runtime.block_on(async {
-            match connect(url).await {
-                Ok(database) => {
-                    database.close().await;
-                    None
-                }
-                Err(error) => Some(format!("{error} {error:?}")),
+    // One for each, since a pool leaves tasks behind.
+    let runtime = Builder::new_current_thread().enable_all().build().expect("there is a runtime");
+    runtime.block_on(async {
+        match connect(url).await {
+            Ok(database) => {
+                database.close().await;
+                None
             }
-        })
+            Err(error) => Some(format!("{error} {error:?}")),
+        }
     })
 }
 

@@ -59,8 +59,14 @@ impl<T> Tracker<T> {
         self.in_flight.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether one more message may be sent: the last one may be too large for the window, if it fits by number.
+    pub(crate) fn has_room(&self, window: usize, window_bytes: usize) -> bool {
+        self.len() < window && self.bytes < window_bytes
     }
 
     /// When the oldest message in flight was sent.
@@ -146,136 +152,4 @@ impl<T> InFlight<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn key(message_id: Option<&str>, topic: &str) -> ReturnKey {
-        ReturnKey { message_id: message_id.map(str::to_owned), topic: topic.to_owned() }
-    }
-
-    /// A tracker with messages 1 to `count`, mandatory, each with its number for an id.
-    fn tracker(count: u64) -> Tracker<u64> {
-        let mut tracker = Tracker::new();
-        for number in 1..=count {
-            tracker.insert(number, 10, Instant::now(), Some(key(Some(&number.to_string()), "t")));
-        }
-        tracker
-    }
-
-    fn refused(reason: &str) -> Outcome {
-        Outcome::Refused(reason.to_owned())
-    }
-
-    #[test]
-    fn a_confirm_settles_its_message_and_no_other() {
-        let mut tracker = tracker(3);
-        assert_eq!(tracker.confirmed(2, false, true), Ok(vec![(2, Outcome::Taken)]));
-        assert_eq!((tracker.len(), tracker.bytes()), (2, 20));
-    }
-
-    #[test]
-    fn a_multiple_confirm_settles_everything_through_its_tag() {
-        let mut tracker = tracker(3);
-        assert_eq!(
-            tracker.confirmed(2, true, true),
-            Ok(vec![(1, Outcome::Taken), (2, Outcome::Taken)])
-        );
-        assert_eq!(tracker.confirmed(0, true, true), Ok(vec![(3, Outcome::Taken)]));
-        assert!(tracker.is_empty());
-    }
-
-    #[test]
-    fn a_returned_message_is_refused_by_its_confirm() {
-        let mut tracker = tracker(2);
-        tracker.returned(&key(Some("1"), "t"), "no queue").unwrap();
-        assert_eq!(
-            tracker.confirmed(2, true, true),
-            Ok(vec![(1, refused("no queue")), (2, Outcome::Taken)])
-        );
-    }
-
-    #[test]
-    fn a_return_that_could_mean_several_messages_refuses_them_all() {
-        let mut tracker = Tracker::new();
-        for number in 1..=2 {
-            tracker.insert(number, 1, Instant::now(), Some(key(None, "t")));
-        }
-        tracker.insert(3, 1, Instant::now(), None);
-        tracker.returned(&key(None, "t"), "no queue").unwrap();
-        let expected =
-            vec![(1, refused("no queue")), (2, refused("no queue")), (3, Outcome::Taken)];
-        assert_eq!(tracker.confirmed(0, true, true), Ok(expected));
-    }
-
-    #[test]
-    fn an_answer_for_a_message_never_sent_is_out_of_step() {
-        let mut tracker = tracker(2);
-        assert_eq!(tracker.confirmed(3, false, true), Err(OutOfStep));
-        assert_eq!(tracker.confirmed(3, true, true), Err(OutOfStep));
-        assert_eq!(tracker.returned(&key(Some("1"), "other"), ""), Err(OutOfStep));
-        tracker.confirmed(1, false, true).unwrap();
-        assert_eq!(tracker.confirmed(1, false, true), Err(OutOfStep));
-        assert_eq!(tracker.confirmed(1, true, true), Err(OutOfStep));
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Send,
-        Return(u64),
-        Confirm { tag: u64, multiple: bool, taken: bool },
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            3 => Just(Step::Send),
-            1 => (0_u64..30).prop_map(Step::Return),
-            2 => (0_u64..30, any::<bool>(), any::<bool>())
-                .prop_map(|(tag, multiple, taken)| Step::Confirm { tag, multiple, taken }),
-        ]
-    }
-
-    proptest! {
-        /// Against a model that is a plain list of `(tag, returned)`.
-        #[test]
-        fn it_agrees_with_a_list(steps in proptest::collection::vec(step(), 0..60)) {
-            let mut tracker = Tracker::new();
-            let mut model: Vec<(u64, bool)> = Vec::new();
-            let mut last = 0;
-            for step in steps {
-                match step {
-                    Step::Send => {
-                        last += 1;
-                        tracker.insert(last, 1, Instant::now(), Some(key(Some(&last.to_string()), "t")));
-                        model.push((last, false));
-                    }
-                    Step::Return(tag) => {
-                        let outcome = tracker.returned(&key(Some(&tag.to_string()), "t"), "r");
-                        let found = model.iter_mut().find(|(known, _)| *known == tag);
-                        prop_assert_eq!(outcome.is_ok(), found.is_some());
-                        if let Some((_, returned)) = found {
-                            *returned = true;
-                        }
-                    }
-                    Step::Confirm { tag, multiple, taken } => {
-                        let settles = |known: u64| if multiple { tag == 0 || known <= tag } else { known == tag };
-                        let (settled, rest): (Vec<_>, Vec<_>) = model.iter().partition(|(known, _)| settles(*known));
-                        let expected: Vec<_> = settled.iter().map(|(known, returned)| (*known, taken && !returned)).collect();
-                        match tracker.confirmed(tag, multiple, taken) {
-                            Ok(outcomes) => {
-                                let outcomes: Vec<_> =
-                                    outcomes.into_iter().map(|(waiter, outcome)| (waiter, outcome == Outcome::Taken)).collect();
-                                prop_assert_eq!(outcomes, expected);
-                                model = rest;
-                            }
-                            Err(OutOfStep) => prop_assert!(expected.is_empty() || tag > last),
-                        }
-                    }
-                }
-                prop_assert_eq!(tracker.len(), model.len());
-                prop_assert_eq!(tracker.bytes(), model.len());
-            }
-        }
-    }
-}
+mod tests;

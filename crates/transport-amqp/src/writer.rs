@@ -150,8 +150,7 @@ impl Writer {
     fn may_send(&self) -> bool {
         self.closing.is_none()
             && !self.stalled
-            && self.tracker.len() < self.settings.window
-            && self.tracker.bytes() < self.settings.window_bytes
+            && self.tracker.has_room(self.settings.window, self.settings.window_bytes)
             // Whatever is sent on a closed channel ends the connection; the event that says why is on its way.
             && self.link.channel.is_open()
     }

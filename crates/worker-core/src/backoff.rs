@@ -29,6 +29,8 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -70,5 +72,28 @@ mod tests {
     fn a_maximum_below_the_base_counts_as_the_base() {
         let backoff = Backoff::new(Duration::from_secs(3), Duration::from_secs(1));
         assert_eq!(backoff.delay(5, 0.0), Duration::from_secs(3));
+    }
+
+    proptest! {
+        /// Whatever is asked for: between three quarters of the nominal delay and all of it, and never above the maximum.
+        #[test]
+        fn every_delay_is_within_a_quarter_of_the_nominal_one(
+            base_ms in 0..10_000_000_u64,
+            max_ms in 0..10_000_000_u64,
+            attempt: u32,
+            small in 0..40_u32,
+            roll in 0.0..1.0,
+        ) {
+            let (base, max) = (Duration::from_millis(base_ms), Duration::from_millis(max_ms.max(base_ms)));
+            let backoff = Backoff::new(base, Duration::from_millis(max_ms));
+            for attempt in [attempt, small] {
+                let doubled = u128::from(base_ms) << attempt.min(64);
+                let nominal_ms = doubled.min(max.as_millis());
+                let nominal = Duration::from_millis(u64::try_from(nominal_ms).unwrap());
+                let delay = backoff.delay(attempt, roll);
+                prop_assert!(delay <= nominal && delay >= nominal.mul_f64(0.749), "{delay:?} of {nominal:?}");
+                prop_assert!(backoff.delay(attempt, roll) >= backoff.delay(attempt, 1.0));
+            }
+        }
     }
 }

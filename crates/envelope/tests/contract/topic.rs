@@ -1,7 +1,8 @@
 //! The topic grammar.
 
 use postroad_envelope::MessageType::{Event, Request, Response};
-use postroad_envelope::{MessageType, Topic, check_service_name};
+use postroad_envelope::{BindingPattern, MessageType, Topic, check_service_name};
+use proptest::prelude::*;
 
 #[track_caller]
 fn check(text: &str, kind: MessageType, service: Option<&str>) {
@@ -96,5 +97,46 @@ fn a_service_name_is_one_segment_and_not_event() {
         (&"x".repeat(256), "it has 256 bytes, at most 255 are allowed"),
     ] {
         assert_eq!(check_service_name(name).unwrap_err().to_string(), why);
+    }
+}
+
+/// The grammar of the contract, without any cleverness.
+fn naive(text: &str) -> Option<MessageType> {
+    let words: Vec<_> = text.split('.').collect();
+    let is_word = |word: &&str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
+    let kind = match words.as_slice() {
+        ["event", _, _, _, ..] => Event,
+        [_, "request", _, _, ..] => Request,
+        [_, "response", _, _, ..] => Response,
+        _ => return None,
+    };
+    (words.iter().all(is_word) && text.len() <= 255).then_some(kind)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn parsing_follows_the_definition(
+        words in prop::collection::vec("event|request|response|[a-c]{1,3}|[aZ0_-]{1,90}|[a.*#\\u{fc} ]{0,2}", 0..7),
+    ) {
+        let text = words.join(".");
+        let kind = Topic::parse(&text).ok().map(|topic| topic.message_type());
+        prop_assert_eq!(kind, naive(&text), "{}", text);
+    }
+
+    #[test]
+    fn a_topic_is_a_pattern_that_takes_itself(
+        words in prop::collection::vec("event|request|response|[a-c]{1,3}", 4..7),
+    ) {
+        let text = words.join(".");
+        if Topic::parse(&text).is_ok() {
+            let pattern = BindingPattern::parse(&text).unwrap();
+            let longer = format!("{text}.x");
+            prop_assert!(pattern.matches(&text), "{}", text);
+            prop_assert!(!pattern.matches(&longer), "{}", longer);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -41,6 +42,10 @@ pub(crate) enum LogError {
     /// fjall takes no writes after one that failed, until it is opened again.
     #[error("a write failed before")]
     Broken,
+    #[error(
+        "its files are damaged: keep its folder `log` elsewhere, messages are in it, to begin with an empty one"
+    )]
+    Damaged,
     #[error("{0}")]
     Store(String),
 }
@@ -57,6 +62,7 @@ impl From<fjall::Error> for LogError {
         match error {
             fjall::Error::Locked => Self::Locked,
             fjall::Error::Poisoned => Self::Broken,
+            fjall::Error::JournalRecovery(_) => Self::Damaged,
             fjall::Error::Io(error) => Self::Store(error.to_string()),
             other => Self::Store(other.to_string()),
         }
@@ -145,7 +151,7 @@ impl Log {
     fn with<T>(&self, work: impl FnOnce(&Store) -> Result<T, fjall::Error>) -> Result<T, LogError> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         let store = store.as_ref().ok_or(LogError::Broken)?;
-        Ok(work(store)?)
+        Ok(caught(|| work(store))??)
     }
 }
 
@@ -159,6 +165,10 @@ impl Drop for Log {
 
 impl Store {
     fn open(path: &Path) -> Result<Self, LogError> {
+        caught(|| Self::open_files(path))?
+    }
+
+    fn open_files(path: &Path) -> Result<Self, LogError> {
         // What is inside is nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(LogError::Folder)?;
         let database = Database::builder(path)
@@ -170,6 +180,11 @@ impl Store {
         let records = database.keyspace("spool", options)?;
         Ok(Self { database, records })
     }
+}
+
+/// fjall believes some of what it reads in its files; what it panics over later is an error here.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, LogError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| LogError::Damaged)
 }
 
 fn number(key: &[u8]) -> u64 {

@@ -163,3 +163,31 @@ fn messages_are_handed_out_for_the_first_time_once() {
     assert!(spool.hand_out(0));
     assert!(!spool.hand_out(1));
 }
+
+#[test]
+fn a_journal_that_was_damaged_in_the_middle_is_told_and_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    let spool = open(&settings);
+    for body in ["first message", "second message", "third message"] {
+        append(&spool, body);
+    }
+    drop(spool);
+    // Nobody has it any more.
+    drop(open(&settings));
+    let journal = settings.spool_dir.join("log/0.jnl");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let body = b"second message";
+    let place = bytes.windows(body.len()).position(|found| found == body).unwrap();
+    bytes[place] ^= 1;
+    let deadline = std::time::Instant::now() + SOON;
+    let error = loop {
+        std::fs::write(&journal, &bytes).unwrap();
+        match Spool::open(&settings).map(drop) {
+            Err(LogError::Locked) if std::time::Instant::now() < deadline => {}
+            opened => break opened.unwrap_err(),
+        }
+    };
+    assert!(error.to_string().contains("damaged"), "{error}");
+    assert_eq!(std::fs::read(&journal).unwrap(), bytes);
+}
