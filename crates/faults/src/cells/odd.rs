@@ -77,8 +77,10 @@ fn full(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             let ballast = world.folder().join("ballast");
             let mut file = fs::File::create(&ballast)?;
             // To the last byte.
-            while file.write_all(&[7; 65_536]).is_ok() {}
+            while file.write_all(&[7; 8_192]).is_ok() {}
             while file.write_all(&[7]).is_ok() {}
+            // Open, it would keep its space.
+            drop(file);
             tokio::time::sleep(FULL).await;
             fs::remove_file(&ballast)?;
             world.incidents(1);
