@@ -1,6 +1,7 @@
 //! CBOR to the same tree as JSON: byte strings as base64, NaN and infinities as EdgeX spells them, any key as its text.
 
 use std::borrow::Cow;
+use std::mem;
 
 use ciborium_ll::{Decoder, Error, Header, simple, tag};
 
@@ -21,6 +22,8 @@ pub(crate) enum NotCbor {
     TooDeep,
     #[error("a CBOR map with keys that are not text")]
     Keys,
+    #[error("CBOR with an array or map as a key within another one, at byte {0}")]
+    KeyInKey(usize),
 }
 
 /// Whether these bytes start as a CBOR map or array does, the tag for CBOR itself aside.
@@ -51,11 +54,20 @@ struct Reader<'a> {
     at: usize,
     sanitized: Sanitized,
     odd_keys_at_top: bool,
+    /// Whether what is read is part of a key. An array or map as a key becomes JSON in a text; as a key in there it would
+    /// become that once more, twice as long each time for its quotation marks.
+    in_key: bool,
 }
 
 impl<'a> Reader<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, sanitized: Sanitized::default(), odd_keys_at_top: false }
+        Self {
+            bytes,
+            at: 0,
+            sanitized: Sanitized::default(),
+            odd_keys_at_top: false,
+            in_key: false,
+        }
     }
 
     fn whole(&mut self) -> Result<Json<'a>, NotCbor> {
@@ -109,7 +121,13 @@ impl<'a> Reader<'a> {
     fn map(&mut self, length: Option<usize>, depth: usize) -> Result<Json<'a>, NotCbor> {
         let mut members = Vec::new();
         while let Some((start, header)) = self.next_of(length, members.len())? {
-            let key = match self.value_of(header, start, depth)? {
+            let in_key = mem::replace(&mut self.in_key, true);
+            if in_key && matches!(header, Header::Array(_) | Header::Map(_) | Header::Tag(_)) {
+                return Err(NotCbor::KeyInKey(start));
+            }
+            let key = self.value_of(header, start, depth)?;
+            self.in_key = in_key;
+            let key = match key {
                 Json::Text(key) => key,
                 other => {
                     self.odd_keys_at_top |= depth == 1;
@@ -269,6 +287,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_keys_does_not_grow_without_bound() {
+        check(&[0xa1, 0x81, 0x01, 0x02], r#"{"[1]":2}"#);
+        check(&[0xa1, 0xa1, 0x01, 0x02, 0x03], r#"{"{\"1\":2}":3}"#);
+        let mut bytes = vec![0xa1; 60];
+        bytes.extend([0x01; 61]);
+        assert_eq!(item(&bytes).unwrap_err(), NotCbor::KeyInKey(2));
+    }
+
+    #[test]
     fn scalars_are_exact() {
         check(b"\x1b\xff\xff\xff\xff\xff\xff\xff\xff", "18446744073709551615");
         check(b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff", "-18446744073709551616");
@@ -322,8 +349,8 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        for head in [0x81, 0xa1, 0x9f, 0xc0] {
-            refused(&vec![head; 1_000_000], &NotCbor::TooDeep);
+        for head in [&[0x81][..], &[0xa1, 0x60], &[0x9f], &[0xc0]] {
+            refused(&head.repeat(1_000_000), &NotCbor::TooDeep);
         }
     }
 }

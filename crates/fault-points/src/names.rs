@@ -30,7 +30,8 @@ pub enum Bug {
     PublishedBeforeConfirm,
     /// A batch is acknowledged before it is stored.
     AcknowledgedBeforeCommit,
-    /// RabbitMQ's confirm of a message is taken for that of the next one, where there is a next one.
+    /// RabbitMQ's confirm of a message is taken for that of the next one, where there is a next one. It shows where some
+    /// messages of a batch are taken and some are not: requests that nobody is bound for, among events.
     DeliveryTagOffByOne,
     /// Two message ids that differ in case only are taken for one.
     CaseInsensitiveIds,
