@@ -162,7 +162,9 @@ proptest! {
                     let mut meant: Vec<_> =
                         model.iter_mut().filter(|sent| sent.mandatory && sent.id == id).collect();
                     prop_assert_eq!(outcome.is_ok(), !meant.is_empty());
-                    meant.iter_mut().for_each(|sent| sent.returned = true);
+                    for sent in &mut meant {
+                        sent.returned = true;
+                    }
                 }
                 Step::Confirm { tag, multiple, taken } => {
                     let expected = confirmed(&mut model, last, &step);
