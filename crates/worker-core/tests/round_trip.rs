@@ -1,5 +1,4 @@
 //! What a row says is what the inbox at the other end says.
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use postroad_envelope::OutboxColumns;
 use postroad_transport::{Incoming, Outgoing};

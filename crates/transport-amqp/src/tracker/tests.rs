@@ -124,10 +124,7 @@ fn key_of(id: Option<u8>) -> ReturnKey {
 /// What a confirm has to settle, and with which outcome; `None` where it is out of step.
 fn confirmed(model: &mut Vec<Sent>, last: u64, step: &Step) -> Option<Vec<(u64, Outcome)>> {
     let Step::Confirm { tag, multiple, taken } = *step else { return None };
-    let meant = |sent: &Sent| match multiple {
-        true => tag == 0 || sent.tag <= tag,
-        false => sent.tag == tag,
-    };
+    let meant = |sent: &Sent| if multiple { tag == 0 || sent.tag <= tag } else { sent.tag == tag };
     let (settled, rest): (Vec<_>, Vec<_>) = model.iter().cloned().partition(meant);
     if settled.is_empty() || tag > last {
         return None;
@@ -165,7 +162,9 @@ proptest! {
                     let mut meant: Vec<_> =
                         model.iter_mut().filter(|sent| sent.mandatory && sent.id == id).collect();
                     prop_assert_eq!(outcome.is_ok(), !meant.is_empty());
-                    meant.iter_mut().for_each(|sent| sent.returned = true);
+                    for sent in &mut meant {
+                        sent.returned = true;
+                    }
                 }
                 Step::Confirm { tag, multiple, taken } => {
                     let expected = confirmed(&mut model, last, &step);
