@@ -82,7 +82,8 @@ pub struct Settlement {
 /// The outbox of one config.
 pub trait OutboxStore: Send + Sync + 'static {
     /// Takes up to `limit` due rows under a lease of `lease`, by the database's clock. Of rows with one
-    /// `ordering_key` only the first that is not settled is due, and none while another is claimed.
+    /// `ordering_key` only the first that is not settled is due, so none while an earlier one is claimed. One that had ended and
+    /// is put back by hand is the first again, even while a later one is claimed, which it cannot be before any more.
     ///
     /// After `Err` rows may be claimed all the same; their lease ends by itself.
     fn claim(
