@@ -186,6 +186,12 @@ fn connect_sqlite(url: &str) -> Result<Database, ConnectError> {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // Where SQLite has taken a transaction back by itself, as on a full disk, sqlx fails to roll it back and goes on
+        // counting it: what is begun next is a savepoint, whose release commits nothing.
+        .before_acquire(|connection, _| {
+            let is_free = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_free) })
+        })
         .connect_lazy_with(options);
     Ok(Database {
         connection: SqlxSqliteConnector::from_sqlx_sqlite_pool(pool),

@@ -58,6 +58,27 @@ async fn a_row_of_another_process_is_a_hint_once_it_is_committed() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_sqlite_took_back_by_itself_spoils_no_later_one() {
+    on_sqlite(|home: Home| async move {
+        let insert = "INSERT INTO outbound_event (topic, payload) VALUES ('event.a.b.c', '{}')";
+        let taken_back = home.database.begin().await.unwrap();
+        // As it does on a full disk; the rollback that follows then fails.
+        taken_back.execute_unprepared("ROLLBACK").await.unwrap();
+        drop(taken_back);
+        let given_up = home.database.begin().await.unwrap();
+        given_up.execute_unprepared(insert).await.unwrap();
+        given_up.rollback().await.unwrap();
+        let transaction = home.database.begin().await.unwrap();
+        transaction.execute_unprepared(insert).await.unwrap();
+        transaction.commit().await.unwrap();
+        let other = Home::at(home.url.clone()).await;
+        assert_eq!(other.count("SELECT count(*) FROM outbound_event").await, 1);
+        other.database.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_new_database_file_is_readable_for_its_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("private.db");
