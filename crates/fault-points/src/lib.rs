@@ -2,7 +2,7 @@
 //!
 //! A crash point is a place on the way of a message where the process can be made to end at once. A seeded bug is a
 //! mistake that can be switched on, to see that the tests find it. Both are chosen by the environment, which is read once,
-//! by [`arm`]:
+//! by `arm`:
 //!
 //! - `POSTROAD_CRASH_AT=after_claim:3` ends the process with status 137 when it gets to that point for the third time;
 //! - `POSTROAD_BUG=case_insensitive_ids` makes that mistake for as long as the process lives.

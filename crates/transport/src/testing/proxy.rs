@@ -299,6 +299,9 @@ fn reset(stream: &TcpStream) {
 mod tests {
     use super::*;
 
+    /// Much longer than a slow line takes.
+    const SLOW: Duration = Duration::from_secs(10);
+
     /// A server that sends back what it gets, and a connection to it through a proxy.
     async fn echo() -> (Proxy, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -317,10 +320,13 @@ mod tests {
     }
 
     async fn says_back(stream: &mut TcpStream, text: &[u8]) -> bool {
+        says_back_within(Duration::from_millis(300), stream, text).await
+    }
+
+    async fn says_back_within(time: Duration, stream: &mut TcpStream, text: &[u8]) -> bool {
         stream.write_all(text).await.unwrap();
         let mut answer = vec![0; text.len()];
-        let read =
-            tokio::time::timeout(Duration::from_millis(300), stream.read_exact(&mut answer)).await;
+        let read = tokio::time::timeout(time, stream.read_exact(&mut answer)).await;
         read.is_ok_and(|count| count.is_ok()) && answer == text
     }
 
@@ -379,6 +385,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_ends_in_good_order_or_after_so_many_bytes() {
         let (proxy, mut stream) = echo().await;
+        // It is served.
+        assert!(says_back(&mut stream, b"1").await);
         proxy.finish();
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         proxy.cut_after(Some((3, Speaker::Server)));
@@ -396,16 +404,17 @@ mod tests {
     async fn a_slow_line_delivers_everything() {
         let (proxy, mut stream) = echo().await;
         proxy.chop(1);
-        assert!(says_back(&mut stream, b"in pieces").await);
+        assert!(says_back_within(SLOW, &mut stream, b"in pieces").await);
         proxy.chop(0);
         proxy.throttle(10_000);
         let began = std::time::Instant::now();
-        assert!(says_back(&mut stream, &[7; 1_000]).await);
-        assert!(began.elapsed() >= Duration::from_millis(150));
+        assert!(says_back_within(SLOW, &mut stream, &[7; 1_000]).await);
+        // All but the last piece, each way at the same time.
+        assert!(began.elapsed() >= Duration::from_millis(70));
         proxy.throttle(0);
         proxy.delay(Duration::from_millis(50));
         let began = std::time::Instant::now();
-        assert!(says_back(&mut stream, b"later").await);
+        assert!(says_back_within(SLOW, &mut stream, b"later").await);
         assert!(began.elapsed() >= Duration::from_millis(100));
     }
 }
