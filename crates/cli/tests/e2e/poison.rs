@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::{
     Bus, Postroad, RawClient, Server, Sql, content_type, headers, hex, on_server, on_servers,
@@ -110,11 +109,7 @@ async fn poison_is_kept_with_its_bytes_and_what_comes_after_it_is_stored() {
 #[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
 async fn poison_does_no_harm_with_sqlite_either() {
     on_server(Server::Postgres, async |bus| {
-        let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/bus.db?mode=rwc", folder.path().display());
-        let (postroad, sql) = (bus.postroad_on(url.clone()), Sql::connect(&url).await);
-        postroad.done(&["migrate", "up"]);
-        postroad.import(&bus.config("default"));
+        let (_folder, postroad, sql) = bus.on_sqlite().await;
         poisoned(bus, &postroad, &sql).await;
         bus.rabbit.delete_queue(&bus.inbox("default")).await;
     })

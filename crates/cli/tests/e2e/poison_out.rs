@@ -1,7 +1,5 @@
 //! Rows that no broker takes, written by SQL past every check: each ends as `invalid`, and no connection ends over it.
 
-use tempfile::TempDir;
-
 use crate::support::{Postroad, Server, Sql, Worker, on_plant, on_server, on_servers, until};
 
 /// Topics, and what `last_error` says beside `topic`. NUL is for databases that take it.
@@ -141,11 +139,7 @@ async fn a_row_that_rabbitmq_cannot_take_is_invalid_and_costs_no_connection() {
 #[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
 async fn nor_does_it_with_sqlite() {
     on_server(Server::Postgres, async |bus| {
-        let folder = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/bus.db?mode=rwc", folder.path().display());
-        let (postroad, sql) = (bus.postroad_on(url.clone()), Sql::connect(&url).await);
-        postroad.done(&["migrate", "up"]);
-        postroad.import(&bus.config("default"));
+        let (_folder, postroad, sql) = bus.on_sqlite().await;
         postroad.done(&["config", "set", "default", "inbound_enabled=false"]);
         run(&sql, &postroad, &topics()).await;
         bus.rabbit.delete_queue(&bus.inbox("default")).await;

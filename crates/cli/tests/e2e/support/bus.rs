@@ -118,6 +118,16 @@ impl Bus {
         Postroad::new(url, self.postroad.folder()).with(PASSWORD, &self.url.password)
     }
 
+    /// The program on a new SQLite file with the same config, and the file, in a folder that goes when it is dropped.
+    pub(crate) async fn on_sqlite(&self) -> (TempDir, Postroad, Sql) {
+        let folder = TempDir::new().unwrap();
+        let url = format!("sqlite://{}/bus.db?mode=rwc", folder.path().display());
+        let (postroad, sql) = (self.postroad_on(url.clone()), Sql::connect(&url).await);
+        postroad.done(&["migrate", "up"]);
+        postroad.import(&self.config("default"));
+        (folder, postroad, sql)
+    }
+
     /// A config in a hurry, as it is imported.
     pub(crate) fn config(&self, config_key: &str) -> String {
         let address = self.broker.addr();
