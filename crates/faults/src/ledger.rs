@@ -36,6 +36,8 @@ pub(crate) struct Column {
     pub(crate) wire: Vec<u8>,
     /// How many inbox rows each has.
     pub(crate) inbox: Vec<u8>,
+    /// How many were committed and have not crossed the wire.
+    waiting: u64,
     bodies: Vec<u32>,
     /// When each was committed or confirmed, in milliseconds of the ledger's life.
     times: Vec<u32>,
@@ -115,6 +117,9 @@ impl Ledger {
         let time = u32::try_from(now().saturating_sub(self.born)).unwrap_or(u32::MAX);
         let mut inside = self.lock();
         let column = inside.column(way);
+        if fate == Fate::Committed && column.wire[index(number)] == 0 {
+            column.waiting += 1;
+        }
         column.fates[index(number)] = fate;
         column.times[index(number)] = time;
     }
@@ -162,6 +167,11 @@ impl Ledger {
         }
         let (id, off) = (ids::id(way, number), off.unwrap_or(0));
         Some(format!("{id} was acknowledged {off} ms from the kill of a broker"))
+    }
+
+    /// How many were committed and have not crossed the wire.
+    pub(crate) fn waiting(&self, way: Way) -> u64 {
+        self.lock().column(way).waiting
     }
 
     /// How many must arrive.
@@ -214,6 +224,9 @@ impl Ledger {
             return;
         };
         let first = *copies == 0;
+        if first && column.fates[index(number)] == Fate::Committed {
+            column.waiting -= 1;
+        }
         if first || !redelivered {
             *copies = copies.saturating_add(1);
         }

@@ -2,10 +2,12 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser;
+use futures_util::FutureExt;
 use postroad_faults::Options;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,17 +29,18 @@ fn main() -> Result<ExitCode> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let good = runtime.block_on(async {
         tokio::select! {
-            good = postroad_faults::run(options) => good.map(Some),
+            good = AssertUnwindSafe(postroad_faults::run(options)).catch_unwind() => good.map(Some),
             () = interrupted() => Ok(None),
         }
     });
-    if matches!(good, Ok(None)) {
+    if !matches!(good, Ok(Some(_))) {
         // Threads still wait for some of them.
         postroad_testbed::kill_all();
         folder.close()?;
     }
     runtime.shutdown_background();
-    Ok(match good? {
+    let good = good.unwrap_or_else(|panic| resume_unwind(panic));
+    Ok(match good.transpose()? {
         Some(true) => ExitCode::SUCCESS,
         Some(false) => ExitCode::FAILURE,
         None => ExitCode::from(INTERRUPTED),

@@ -27,6 +27,15 @@ pub(crate) struct Pace {
     pub(crate) pause: Duration,
     /// Messages a second each way, which are made up for after an outage; none for as many as that gives.
     pub(crate) per_second: Option<f64>,
+    /// Nothing more is put in while so many have not crossed the wire.
+    pub(crate) most_waiting: u64,
+}
+
+impl Pace {
+    /// As many as that gives.
+    pub(crate) const fn free(batch: u64, pause: Duration) -> Self {
+        Self { batch, pause, per_second: None, most_waiting: u64::MAX }
+    }
 }
 
 /// It goes on until it is stopped.
@@ -48,17 +57,21 @@ impl Traffic {
     ) -> Self {
         let stop = CancellationToken::new();
         let still = Arc::new(AtomicBool::new(false));
-        let feed = |way: u64| Feed {
+        let feed = |way, number: u64| Feed {
             ledger: ledger.clone(),
+            way,
             tag: tag.to_owned(),
-            dice: fastrand::Rng::with_seed(ledger.seed() ^ way),
+            dice: fastrand::Rng::with_seed(ledger.seed() ^ number),
             rate,
             stop: stop.clone(),
             still: still.clone(),
             began: Instant::now(),
             done: 0,
         };
-        let tasks = vec![tokio::spawn(feed(1).write(sql)), tokio::spawn(feed(2).send(place))];
+        let tasks = vec![
+            tokio::spawn(feed(Way::Outbox, 1).write(sql)),
+            tokio::spawn(feed(Way::Sender, 2).send(place)),
+        ];
         Self { stop, still, tasks }
     }
 
@@ -93,6 +106,7 @@ impl Drop for Traffic {
 
 struct Feed {
     ledger: Arc<Ledger>,
+    way: Way,
     tag: String,
     dice: fastrand::Rng,
     rate: Pace,
@@ -110,7 +124,9 @@ impl Feed {
                 () = self.stop.cancelled() => return None,
                 () = tokio::time::sleep(self.rate.pause) => {}
             }
-            if self.still.load(Ordering::Relaxed) {
+            if self.still.load(Ordering::Relaxed)
+                || self.ledger.waiting(self.way) > self.rate.most_waiting
+            {
                 continue;
             }
             let messages = match self.rate.per_second {

@@ -134,7 +134,7 @@ impl World {
         };
         let recorder = Recorder::start(place.clone(), ledger.clone()).await?;
         let sql = Sql::connect(&direct).await?;
-        let rate = Pace { batch: 12, pause: Duration::from_millis(50), per_second: None };
+        let rate = Pace::free(12, Duration::from_millis(50));
         let writer = Sql::connect(&direct).await?;
         let file = folder.path().join("import.toml");
         let world = Self {

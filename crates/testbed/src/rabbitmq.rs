@@ -6,21 +6,25 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::amqp_url::Url;
 use crate::ports::free_address;
 use crate::process::Process;
-use crate::wait::{until, until_in};
+use crate::wait::{POLL, until};
 
 /// Debian's programs on the PATH are wrappers that change user and folder; the real ones are here.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 const USER: &str = "postroad";
 const PASSWORD: &str = "postroad";
+/// Lines of its log.
+const SHOWN: usize = 15;
 /// An Erlang machine starts from nothing, maybe beside others.
 pub(crate) const START: Duration = Duration::from_mins(2);
+/// So often is it started before a test gives up: one in many hundred starts after SIGKILL never answers.
+const STARTS: u32 = 3;
 /// It shares the machine with everything else of a test, so it does not wait for work by turning in circles.
 const ERLANG: &str =
     "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none";
@@ -98,13 +102,33 @@ impl Rabbitmq {
     }
 
     /// Starts it, again where it was killed or stopped, at the same address and with what it had written.
+    #[expect(clippy::print_stderr, reason = "whoever reads the test has to know")]
     pub async fn run(&mut self) {
-        self.spawn();
-        until_in(START, "RabbitMQ answers", async || {
-            self.check();
-            TcpStream::connect(self.address).is_ok()
-        })
-        .await;
+        for start in 1..=STARTS {
+            self.spawn();
+            if self.answers().await {
+                return;
+            }
+            eprintln!("RabbitMQ does not answer after start {start}: {}", tail(&self.log()));
+            self.kill();
+        }
+        panic!("RabbitMQ did not answer after {STARTS} starts: {}", self.log());
+    }
+
+    /// Whether it takes connections before it ends or the time is over.
+    async fn answers(&mut self) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < START && self.process.as_mut().is_some_and(Process::runs) {
+            if TcpStream::connect(self.address).is_ok() {
+                return true;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        false
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
     /// Starts it and waits for nothing.
@@ -133,10 +157,8 @@ impl Rabbitmq {
     /// Panics where it has ended by itself.
     pub fn check(&mut self) {
         let process = self.process.as_mut().expect("it was started");
-        if !process.runs() {
-            let log = fs::read_to_string(self.folder().join("log")).unwrap_or_default();
-            panic!("{} ended by itself: {log}", self.name);
-        }
+        let runs = process.runs();
+        assert!(runs, "{} ended by itself: {}", self.name, self.log());
     }
 
     /// SIGKILL: it writes nothing any more.
@@ -197,6 +219,12 @@ impl Rabbitmq {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// The last lines, on one.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN)..].join(" | ")
 }
 
 /// By its port, so that no two on the machine are named alike.

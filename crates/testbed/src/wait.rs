@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Far above what anything here takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(40);
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// Waits until the condition holds; panics where it does not in all that time.
 pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {

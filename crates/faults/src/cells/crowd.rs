@@ -74,10 +74,10 @@ fn storm(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             world.start_worker();
         }
         world.moved(30).await?;
-        let rate = Pace { batch: 100, pause: Duration::from_millis(30), per_second: None };
+        let rate = Pace::free(100, Duration::from_millis(30));
         world.set_pace(rate).await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let slow = Pace { batch: 5, pause: Duration::from_millis(100), per_second: None };
+        let slow = Pace::free(5, Duration::from_millis(100));
         world.set_pace(slow).await?;
         world.moved(30).await?;
         let stuck = "SELECT count(*) FROM outbound_event WHERE retry_count > 0";
@@ -113,14 +113,14 @@ fn backlog(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             Kind::Mqtt => (BACKLOG / 20, 200.0),
         };
         let pause = Duration::from_millis(10);
-        let rate = Pace { batch: 200, pause, per_second: Some(per_second) };
+        let rate = Pace { per_second: Some(per_second), ..Pace::free(200, pause) };
         world.set_pace(rate).await?;
         world
             .until(SOON * 3, "the backlog is there", async || {
                 Ok(Way::ALL.into_iter().all(|way| world.ledger.committed(way) >= wanted))
             })
             .await?;
-        let slow = Pace { batch: 5, pause: Duration::from_millis(100), per_second: None };
+        let slow = Pace::free(5, Duration::from_millis(100));
         world.set_pace(slow).await?;
         world.start_worker();
         world.drain *= 3;

@@ -1,10 +1,12 @@
 //! One broker with one database, and what happens to them.
 
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use super::PROGRESS;
@@ -14,17 +16,21 @@ use crate::cell::{Cell, Fault, Needs, always};
 use crate::ids::Way;
 use crate::options::Options;
 use crate::say;
-use crate::servers::{Broker, Db, Kind, Servers};
+use crate::servers::{Db, Kind, Servers};
 use crate::traffic::Pace;
 use crate::verdict::Verdict;
 use crate::world::World;
 
 /// Between the beginnings of two restarts of the broker. An hour is to hold a hundred.
-const RESTARTS: Duration = Duration::from_secs(34);
+const RESTARTS: Duration = Duration::from_secs(33);
 /// Nothing else goes wrong so long after the broker is back, unless messages go on sooner.
 const CALM: Duration = Duration::from_secs(12);
 /// For the rest, when all is well again.
 const DRAIN: Duration = Duration::from_mins(10);
+
+const PAUSE: Duration = Duration::from_millis(40);
+/// Mosquitto writes all that waits at each change, so that more of it would take ever longer.
+const MOST_WAITING: u64 = 2_000;
 
 /// Of two workers. Only one of them has the MQTT session: Mosquitto does not write down shared subscriptions, and so forgets
 /// whatever comes between its restart and the return of the members.
@@ -47,20 +53,27 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
+    /// With so many messages a second each way.
     pub(crate) async fn open(
         broker: Kind,
         db: Db,
+        rate: f64,
         seed: u64,
         servers: &Servers,
         options: Arc<Options>,
     ) -> Result<Self> {
-        let rate = options.rate / 4.0;
         let cell = Cell { fault: &SOAK, db, broker };
         let mut world =
             World::open(cell, seed ^ broker.name().len() as u64, servers, options).await?;
         world.drain = DRAIN;
-        let rate = Pace { batch: 60, pause: Duration::from_millis(40), per_second: Some(rate) };
-        world.set_pace(rate).await?;
+        world
+            .set_pace(Pace {
+                batch: 60,
+                pause: PAUSE,
+                per_second: Some(rate),
+                most_waiting: MOST_WAITING,
+            })
+            .await?;
         for arguments in ARGUMENTS[usize::from(broker == Kind::Mqtt)] {
             let worker = world.launch.worker_with(arguments, &[]);
             world.workers.push(worker);
@@ -75,8 +88,20 @@ impl Lane {
         })
     }
 
-    /// Lets everything go wrong for so long.
-    pub(crate) async fn live(&mut self, time: Duration) -> Result<()> {
+    /// Lets everything go wrong for so long. What this program itself fails in is for the verdict to say.
+    pub(crate) async fn live(&mut self, time: Duration) {
+        let failure = match AssertUnwindSafe(self.suffer(time)).catch_unwind().await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(panic) => panic
+                .downcast_ref::<String>()
+                .map_or_else(|| "it panicked".to_owned(), Clone::clone),
+        };
+        say(&format!("{} goes no further: {failure}", self.world.cell.broker.name()));
+        self.failures.push(failure);
+    }
+
+    async fn suffer(&mut self, time: Duration) -> Result<()> {
         let until = Instant::now() + time;
         let (calm, is_calm) = watch::channel(false);
         let world = &mut self.world;
@@ -117,7 +142,7 @@ impl Lane {
                     broker.stop().await;
                     stops += 1;
                 }
-                run(broker).await;
+                broker.run().await;
                 ledger.await_resume(Way::Outbox);
                 let before = ledger.lock().outbox.resumed.len();
                 let back = Instant::now();
@@ -143,7 +168,8 @@ impl Lane {
         tokio::join!(restarts, striker.strike_until(until), progress);
         let Striker { counts, failures, takeovers, rss, .. } = striker;
         self.counts = Counts { broker_kills: kills, broker_stops: stops, ..counts };
-        (self.failures, self.takeovers, self.rss) = (failures, takeovers, rss);
+        self.failures.extend(failures);
+        (self.takeovers, self.rss) = (takeovers, rss);
         Ok(())
     }
 
@@ -190,10 +216,6 @@ impl Lane {
     pub(crate) async fn close(self, servers: &Servers) {
         self.world.close(servers).await;
     }
-}
-
-async fn run(broker: &mut Broker) {
-    broker.run().await;
 }
 
 /// How much memory a process has.

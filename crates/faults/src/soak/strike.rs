@@ -53,7 +53,7 @@ pub(crate) struct Striker<'w> {
 impl Striker<'_> {
     pub(crate) async fn strike_until(&mut self, until: Instant) {
         while Instant::now() < until {
-            self.pause(2_000, 4_000).await;
+            self.pause(1_500, 3_500).await;
             self.revive();
             self.note_memory();
             // Killing workers while the broker is away is part of it; the rest would only make its return look slow.
