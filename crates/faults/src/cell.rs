@@ -34,14 +34,16 @@ pub(crate) struct Needs {
     pub(crate) database: bool,
     /// Several workers share an MQTT subscription.
     pub(crate) group: bool,
-    /// The worker's folder is a disk of few bytes.
+    /// The worker, the broker and the database have a disk of few bytes.
     pub(crate) small_disk: bool,
+    /// The server of the database goes by a clock that can be set.
+    pub(crate) clock: bool,
 }
 
 impl Needs {
     /// Nothing of its own.
     pub(crate) const NOTHING: Self =
-        Self { broker: false, database: false, group: false, small_disk: false };
+        Self { broker: false, database: false, group: false, small_disk: false, clock: false };
     /// The broker.
     pub(crate) const BROKER: Self = Self { broker: true, ..Self::NOTHING };
     /// The server of the database.
@@ -49,7 +51,9 @@ impl Needs {
     /// Several workers.
     pub(crate) const GROUP: Self = Self { group: true, ..Self::NOTHING };
     /// A disk that can be filled.
-    pub(crate) const SMALL_DISK: Self = Self { small_disk: true, ..Self::NOTHING };
+    pub(crate) const SMALL_DISK: Self = Self { small_disk: true, ..Self::ALL };
+    /// A clock that can be set.
+    pub(crate) const CLOCK: Self = Self { clock: true, ..Self::DATABASE };
     /// Everything that can be killed.
     pub(crate) const ALL: Self = Self { broker: true, ..Self::DATABASE };
 }

@@ -7,6 +7,7 @@
 mod amqp;
 mod cell;
 mod cells;
+mod clock;
 mod config;
 mod disk;
 mod ids;

@@ -1,13 +1,18 @@
 //! The servers of a run: shared where a fault does not touch them, else lent to one cell at a time.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use postroad_testbed::{Mariadb, Mosquitto, Postgres, Rabbitmq};
 use serde::Serialize;
 use tokio::sync::OnceCell;
+
+/// Of Mosquitto: everybody is let in.
+const OPEN: &str = "allow_anonymous true";
 
 /// A kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -70,6 +75,31 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
+    /// A broker in a folder of its own, as on a small disk.
+    pub(crate) async fn broker_in(kind: Kind, folder: &Path) -> Result<Broker> {
+        fs::create_dir(folder)?;
+        Ok(match kind {
+            Kind::Rabbitmq => Broker::Rabbitmq(Rabbitmq::start_in(folder).await),
+            Kind::Mqtt => {
+                Broker::Mosquitto(Mosquitto::start_in(folder, OPEN, Mosquitto::DURABLE).await)
+            }
+        })
+    }
+
+    /// A server of databases in a folder of its own, with these variables in its environment; `None` for SQLite.
+    pub(crate) async fn database_in(
+        db: Db,
+        folder: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Option<Server>> {
+        fs::create_dir(folder)?;
+        Ok(match db {
+            Db::Sqlite => None,
+            Db::Postgres => Some(Server::Postgres(Postgres::start_in(folder, environment).await)),
+            Db::Mariadb => Some(Server::Mariadb(Mariadb::start_in(folder, environment).await)),
+        })
+    }
+
     /// A broker, for this cell alone where that is wanted.
     pub(crate) async fn broker(&self, kind: Kind, own: bool) -> Lent<Broker> {
         if own {
@@ -188,6 +218,17 @@ impl Broker {
         match self {
             Self::Rabbitmq(node) => node.run().await,
             Self::Mosquitto(mosquitto) => mosquitto.run().await,
+        }
+    }
+
+    /// Starts it again where it has ended by itself.
+    pub(crate) async fn run_again(&mut self) {
+        let runs = match self {
+            Self::Rabbitmq(node) => node.runs(),
+            Self::Mosquitto(mosquitto) => mosquitto.runs(),
+        };
+        if !runs {
+            self.run().await;
         }
     }
 

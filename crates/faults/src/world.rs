@@ -1,6 +1,7 @@
 //! Where one cell happens: a database, a place at a broker, a network before both that breaks on demand, workers and traffic.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::amqp::Client;
 use crate::cell::Cell;
+use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::ids::Way;
 use crate::launch::Launch;
@@ -81,6 +83,8 @@ pub(crate) struct World {
     direct: String,
     /// Of the database.
     pub(crate) name: String,
+    /// The clock of the database's server, where it can be set.
+    pub(crate) clock: Option<Clock>,
 }
 
 impl World {
@@ -95,10 +99,28 @@ impl World {
         let mut dice = fastrand::Rng::with_seed(seed);
         // Not by the seed: two runs side by side must not meet.
         let tag = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
-        let folder = tempfile::Builder::new().prefix("postroad-faults-").tempdir()?;
+        let mut folder = tempfile::Builder::new();
+        // Servers run as users of their own.
+        let folder = folder
+            .prefix("postroad-faults-")
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir()?;
         let disk = if needs.small_disk { Some(Disk::mount(folder.path())?) } else { None };
-        let broker = servers.broker(cell.broker, needs.broker).await;
-        let server = servers.database(cell.db, needs.database).await;
+        let broker = if needs.small_disk {
+            Lent::Own(Servers::broker_in(cell.broker, &folder.path().join("broker")).await?)
+        } else {
+            servers.broker(cell.broker, needs.broker).await
+        };
+        let clock =
+            if needs.clock { Some(Clock::new(folder.path(), "database-clock")?) } else { None };
+        let server = if needs.clock || needs.small_disk {
+            let environment = clock.as_ref().map(Clock::environment).transpose()?;
+            let environment = environment.as_ref().map_or(&[][..], |variables| variables);
+            let place = folder.path().join("database");
+            Servers::database_in(cell.db, &place, environment).await?.map(Lent::Own)
+        } else {
+            servers.database(cell.db, needs.database).await
+        };
         let network = Proxy::start(broker.address()).await?;
         let name = format!("faults_{tag}");
         let (direct, url, database) = match &server {
@@ -161,6 +183,7 @@ impl World {
             folder,
             direct,
             name,
+            clock,
             tag,
         };
         world.run(&["migrate", "up"])?;
@@ -396,7 +419,9 @@ impl World {
             client.delete_queue(&format!("recorder-{}", self.tag)).await.ok();
             client.delete_queue(&format!("svc_{}.inbox", self.tag)).await.ok();
             client.delete_exchange(&format!("faults-{}", self.tag)).await.ok();
-            servers.give_back(self.broker);
+            if !self.cell.fault.needs.small_disk {
+                servers.give_back(self.broker);
+            }
         }
     }
 

@@ -29,6 +29,7 @@ mod outbox_sql;
 mod outbox_sqlite;
 mod retention;
 mod secret;
+mod set_back;
 mod sql_store;
 mod string_list;
 mod text;

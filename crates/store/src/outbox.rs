@@ -50,6 +50,7 @@ impl OutboxStore for SqlStore {
 
 impl SqlStore {
     async fn try_claim(&self, limit: usize, lease: Duration) -> Result<Claim, DbErr> {
+        self.mind_the_clock().await?;
         let token = Uuid::new_v4().to_string();
         // Where the last claim found nothing, this one will hardly find more.
         if self.is_quiet() && !self.peek().await? {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Database;
 use crate::outbox_postgres::Held;
+use crate::set_back::Seen;
 use crate::turns::Turns;
 use crate::wake::Wake;
 
@@ -19,6 +20,8 @@ pub struct SqlStore {
     /// Whether the last claim found nothing.
     quiet: Arc<AtomicBool>,
     wake: Arc<Wake>,
+    /// The database's clock, once it was looked at.
+    seen: Arc<Mutex<Option<Seen>>>,
 }
 
 impl SqlStore {
@@ -32,6 +35,7 @@ impl SqlStore {
             held: Arc::default(),
             quiet: Arc::default(),
             wake: Arc::default(),
+            seen: Arc::default(),
         }
     }
 
@@ -64,6 +68,10 @@ impl SqlStore {
 
     pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_quiet(&self) -> bool {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::account::Account;
 use crate::ports::{find, free_address};
-use crate::process::Process;
+use crate::process::{Environment, Process, owned};
 use crate::wait::until_in;
 
 const USER: &str = "postroad";
@@ -27,17 +27,24 @@ pub struct Mariadb {
     pub address: SocketAddr,
     folder: PathBuf,
     account: Option<Account>,
+    environment: Environment,
     process: Option<Process>,
-    _temporary: TempDir,
+    temporary: Option<TempDir>,
 }
 
 impl Mariadb {
     /// In a temporary folder.
     pub async fn start() -> Self {
-        let temporary = TempDir::new().unwrap();
-        let folder = temporary.path().to_owned();
+        let folder = TempDir::new().unwrap();
+        let mut server = Self::start_in(folder.path(), &[]).await;
+        server.temporary = Some(folder);
+        server
+    }
+
+    /// In a folder that is there and empty, as on a small disk, with these variables in its environment.
+    pub async fn start_in(folder: &Path, environment: &[(&str, &str)]) -> Self {
         let account = Account::to_become("mysql");
-        fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         let users = folder.join("users.sql");
         fs::write(
             &users,
@@ -49,11 +56,17 @@ impl Mariadb {
         )
         .unwrap();
         if let Some(account) = account {
-            account.own(&folder);
+            account.own(folder);
             account.own(&users);
         }
-        let mut server =
-            Self { address: free_address(), folder, account, process: None, _temporary: temporary };
+        let mut server = Self {
+            address: free_address(),
+            folder: folder.to_owned(),
+            account,
+            environment: owned(environment),
+            process: None,
+            temporary: None,
+        };
         let mut install = server.command("mariadb-install-db");
         install.args([
             "--no-defaults",
@@ -66,9 +79,11 @@ impl Mariadb {
         server
     }
 
-    /// Starts it, again where it was killed or stopped.
+    /// Starts it, again where it was killed or stopped or ended by itself.
     pub async fn run(&mut self) {
-        self.process = Some(Process::spawn(self.server()));
+        if self.process.as_mut().is_none_or(|process| !process.runs()) {
+            self.process = Some(Process::spawn(self.server()));
+        }
         until_in(START, "MariaDB takes clients", async || {
             let runs = self.process.as_mut().is_some_and(Process::runs);
             assert!(runs, "MariaDB ended by itself: {}", self.log());
@@ -110,6 +125,7 @@ impl Mariadb {
     fn server(&self) -> Command {
         let path = |name| self.folder.join(name);
         let mut server = self.command("mariadbd");
+        server.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let port = self.address.port();
         server.args(["--no-defaults", "--bind-address=127.0.0.1", &format!("--port={port}")]);
         server.arg(setting("datadir", &self.data())).arg(setting("init-file", &path("users.sql")));

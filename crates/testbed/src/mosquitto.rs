@@ -12,9 +12,6 @@ use crate::ports::{find, free_address};
 use crate::process::Process;
 use crate::wait::until;
 
-/// What it is told unless a test says otherwise.
-const DURABLE: &str = "autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\nmax_inflight_messages 100\n";
-
 /// Killed when this is dropped.
 #[derive(Debug)]
 pub struct Mosquitto {
@@ -26,6 +23,9 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
+    /// The settings that lose nothing, which it has unless a test says otherwise.
+    pub const DURABLE: &str = "autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\nmax_inflight_messages 100\n";
+
     /// Lets everybody in.
     pub async fn start() -> Self {
         Self::start_with("allow_anonymous true").await
@@ -34,7 +34,7 @@ impl Mosquitto {
     /// With these lines in its configuration.
     pub async fn start_with(lines: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut server = Self::start_in(folder.path(), lines, DURABLE).await;
+        let mut server = Self::start_in(folder.path(), lines, Self::DURABLE).await;
         server.temporary = Some(folder);
         server
     }
@@ -68,6 +68,11 @@ impl Mosquitto {
         })
         .await;
         self.process = Some(process);
+    }
+
+    /// Whether it was started and has not ended.
+    pub fn runs(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::runs)
     }
 
     /// SIGKILL: it writes nothing any more.

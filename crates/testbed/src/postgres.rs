@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::account::Account;
 use crate::ports::free_address;
-use crate::process::Process;
+use crate::process::{Environment, Process, owned};
 use crate::wait::until_in;
 
 const USER: &str = "postroad";
@@ -26,6 +26,7 @@ pub struct Postgres {
     pub address: SocketAddr,
     folder: PathBuf,
     account: Option<Account>,
+    environment: Environment,
     process: Option<Process>,
     temporary: Option<TempDir>,
 }
@@ -34,13 +35,13 @@ impl Postgres {
     /// In a temporary folder.
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let mut server = Self::start_in(folder.path()).await;
+        let mut server = Self::start_in(folder.path(), &[]).await;
         server.temporary = Some(folder);
         server
     }
 
-    /// In a folder that is there and empty, as on a small disk.
-    pub async fn start_in(folder: &Path) -> Self {
+    /// In a folder that is there and empty, as on a small disk, with these variables in its environment.
+    pub async fn start_in(folder: &Path, environment: &[(&str, &str)]) -> Self {
         let account = Account::to_become("postgres");
         fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         let password = folder.join("password");
@@ -53,6 +54,7 @@ impl Postgres {
             address: free_address(),
             folder: folder.to_owned(),
             account,
+            environment: owned(environment),
             process: None,
             temporary: None,
         };
@@ -112,6 +114,7 @@ impl Postgres {
 
     fn server(&self) -> Command {
         let mut server = self.command("postgres");
+        server.envs(self.environment.iter().map(|(name, value)| (name, value)));
         server.arg("-D").arg(self.data()).args(["-p", &self.address.port().to_string()]);
         for setting in
             ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]

@@ -26,6 +26,14 @@ pub fn kill_all() {
     }
 }
 
+/// Variables of a process.
+pub(crate) type Environment = Vec<(String, String)>;
+
+pub(crate) fn owned(environment: &[(&str, &str)]) -> Environment {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    environment.iter().map(own).collect()
+}
+
 /// Killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {

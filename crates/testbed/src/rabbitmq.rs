@@ -32,7 +32,8 @@ const ERLANG: &str =
 /// Where nodes that may know each other live: one folder, one port mapper.
 #[derive(Debug)]
 pub(crate) struct Home {
-    folder: TempDir,
+    folder: PathBuf,
+    temporary: Option<TempDir>,
     mapper: SocketAddr,
     _epmd: Process,
 }
@@ -40,7 +41,13 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) async fn open() -> Arc<Self> {
         let folder = TempDir::new().unwrap();
-        let cookie = folder.path().join(".erlang.cookie");
+        let mut home = Self::open_in(folder.path()).await;
+        home.temporary = Some(folder);
+        Arc::new(home)
+    }
+
+    async fn open_in(folder: &Path) -> Self {
+        let cookie = folder.join(".erlang.cookie");
         fs::write(&cookie, "postroad").unwrap();
         fs::set_permissions(&cookie, Permissions::from_mode(0o400)).unwrap();
         let mapper = free_address();
@@ -49,7 +56,7 @@ impl Home {
         epmd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let epmd = Process::spawn(epmd);
         until("epmd answers", async || TcpStream::connect(mapper).is_ok()).await;
-        Arc::new(Self { folder, mapper, _epmd: epmd })
+        Self { folder: folder.to_owned(), temporary: None, mapper, _epmd: epmd }
     }
 }
 
@@ -69,6 +76,13 @@ impl Rabbitmq {
     /// Starts a node that stands alone.
     pub async fn start() -> Self {
         Self::start_with("").await
+    }
+
+    /// Starts a node that stands alone, in a folder that is there and empty, as on a small disk.
+    pub async fn start_in(folder: &Path) -> Self {
+        let mut node = Self::prepare(Arc::new(Home::open_in(folder).await), free_address(), "");
+        node.run().await;
+        node
     }
 
     /// With these lines more in its configuration.
@@ -101,7 +115,7 @@ impl Rabbitmq {
         node
     }
 
-    /// Starts it, again where it was killed or stopped, at the same address and with what it had written.
+    /// Starts it, again where it was killed or stopped or ended by itself, at the same address and with what it had written.
     #[expect(clippy::print_stderr, reason = "whoever reads the test has to know")]
     pub async fn run(&mut self) {
         for start in 1..=STARTS {
@@ -118,7 +132,7 @@ impl Rabbitmq {
     /// Whether it takes connections before it ends or the time is over.
     async fn answers(&mut self) -> bool {
         let began = Instant::now();
-        while began.elapsed() < START && self.process.as_mut().is_some_and(Process::runs) {
+        while began.elapsed() < START && self.runs() {
             if TcpStream::connect(self.address).is_ok() {
                 return true;
             }
@@ -127,7 +141,8 @@ impl Rabbitmq {
         false
     }
 
-    fn log(&self) -> String {
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
@@ -159,6 +174,11 @@ impl Rabbitmq {
         let process = self.process.as_mut().expect("it was started");
         let runs = process.runs();
         assert!(runs, "{} ended by itself: {}", self.name, self.log());
+    }
+
+    /// Whether it was started and has not ended.
+    pub fn runs(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::runs)
     }
 
     /// SIGKILL: it writes nothing any more.
@@ -202,7 +222,7 @@ impl Rabbitmq {
     }
 
     fn folder(&self) -> PathBuf {
-        self.home.folder.path().join(&self.name)
+        self.home.folder.join(&self.name)
     }
 
     fn command(&self, program: &str) -> Command {
@@ -211,7 +231,7 @@ impl Rabbitmq {
         let mut command = Command::new(program);
         command
             .current_dir(&self.home.folder)
-            .env("HOME", self.home.folder.path())
+            .env("HOME", &self.home.folder)
             .env("ERL_EPMD_PORT", self.home.mapper.port().to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODENAME", &self.name)

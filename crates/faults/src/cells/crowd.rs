@@ -53,16 +53,26 @@ pub(super) const FAULTS: &[Fault] = &[
 fn paused(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     Box::pin(async move {
         world.start_worker();
-        world.start_worker();
         world.moved(30).await?;
+        // Nobody confirms what it publishes, so that it is paused with rows in hand.
+        world.network.blackhole(true);
+        let claimed = "SELECT count(*) FROM outbound_event WHERE claim_token IS NOT NULL";
+        world
+            .until(SOON, "rows are claimed", async || Ok(world.sql.count(claimed).await? > 0))
+            .await?;
         world.workers[0].freeze();
-        world.incidents(1);
+        world.incidents(2);
+        world.network.cut();
+        world.network.blackhole(false);
+        world.start_worker();
         // In SQLite it may have been paused with the lock on the file, and then everybody waits.
         tokio::time::sleep(LEASE * 3).await;
         world.workers[0].go_on();
         world.moved(30).await?;
-        let lost = world.sql.rows("SELECT lease_lost FROM event_bus_worker").await?;
-        let lost: i64 = lost.iter().filter_map(|row| row["lease_lost"].as_i64()).sum();
+        let lost = "SELECT coalesce(sum(lease_lost), 0) FROM event_bus_worker";
+        let what = "the worker that was paused says that it lost its lease";
+        world.until(SOON, what, async || Ok(world.sql.count(lost).await? > 0)).await?;
+        let lost = world.sql.count(lost).await?;
         world.notes.push(format!("{lost} rows had been taken over"));
         world.moved(30).await
     })

@@ -16,7 +16,14 @@ const BUSY: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(5);
 /// Bytes a second.
 const TRICKLE: u64 = 12_000;
-const OFFSETS: u64 = 40;
+/// So many connections are cut after a number of bytes,
+const CUTS: u64 = 500;
+/// in at most so long.
+const CUTTING: Duration = Duration::from_mins(6);
+/// Between two of those numbers.
+const OFFSET: Duration = Duration::from_millis(50);
+/// They connect again side by side.
+const WORKERS: usize = 4;
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
@@ -36,7 +43,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         id: "F10",
         title: "RST, FIN, and a cut after each of many numbers of bytes",
-        needs: Needs::NOTHING,
+        needs: Needs::GROUP,
         applies: always,
         inject: cut,
     },
@@ -115,15 +122,20 @@ fn cut(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             world.incidents(1);
             world.moved(40).await?;
         }
-        world.set(&["retry_interval_seconds=1"])?;
-        for _ in 0..OFFSETS {
+        for _ in 1..WORKERS {
+            world.start_worker();
+        }
+        let began = Instant::now();
+        while world.network.limited() < CUTS && began.elapsed() < CUTTING {
             let bytes = world.dice.u64(1..2_000);
             let speaker = if world.dice.bool() { Speaker::Client } else { Speaker::Server };
             world.network.cut_after(Some((bytes, speaker)));
-            world.network.cut();
-            world.incidents(1);
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(OFFSET).await;
         }
+        let cuts = world.network.limited();
+        world.notes.push(format!("{cuts} connections were cut"));
+        ensure!(cuts >= CUTS / 2, "only {cuts} connections were cut");
+        world.incidents(cuts);
         world.network.cut_after(None);
         world.network.cut();
         world.moved(40).await

@@ -2,37 +2,31 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use futures_util::future::LocalBoxFuture;
 
 use crate::cell::{Applies, Fault, Needs};
+use crate::clock::{self, Clock};
 use crate::servers::{Db, Kind};
 use crate::world::World;
 
-/// Where distributions put it.
-const FAKETIMES: [&str; 3] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib64/faketime/libfaketime.so.1",
-];
 const SOON: Duration = Duration::from_secs(40);
 const FULL: Duration = Duration::from_secs(6);
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
         id: "F20",
-        title: "disk full, then not any more",
+        title: "the disk of worker, broker and database full, then not any more",
         needs: Needs::SMALL_DISK,
         applies: small_disk,
         inject: full,
     },
     Fault {
         id: "F21",
-        title: "the worker's clock two days ahead, then back",
-        needs: Needs::NOTHING,
+        title: "the clocks of worker and database two days ahead, then back",
+        needs: Needs::CLOCK,
         applies: fake_time,
         inject: jumped,
     },
@@ -46,29 +40,21 @@ pub(super) const FAULTS: &[Fault] = &[
 ];
 
 fn fake_time(_: Db, _: Kind) -> Applies {
-    match faketime() {
+    match clock::library() {
         Some(_) => Applies::Yes,
         None => Applies::Skipped("libfaketime is not installed".to_owned()),
     }
 }
 
-fn faketime() -> Option<&'static str> {
-    FAKETIMES.into_iter().find(|file| Path::new(file).is_file())
-}
-
-fn small_disk(db: Db, _: Kind) -> Applies {
-    match db {
-        Db::Sqlite if !rustix::process::geteuid().is_root() => {
-            Applies::Skipped("only root can mount a small disk".to_owned())
-        }
-        Db::Sqlite => Applies::Yes,
-        Db::Postgres | Db::Mariadb => {
-            Applies::Skipped("a server's own disk is not filled here; to the worker it is a database that is away, F16".to_owned())
-        }
+fn small_disk(_: Db, _: Kind) -> Applies {
+    if rustix::process::geteuid().is_root() {
+        Applies::Yes
+    } else {
+        Applies::Skipped("only root can mount a small disk".to_owned())
     }
 }
 
-/// The database and the spool are on it.
+/// The database, the broker's files and the spool are on it.
 fn full(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     Box::pin(async move {
         world.start_worker();
@@ -84,6 +70,11 @@ fn full(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             tokio::time::sleep(FULL).await;
             fs::remove_file(&ballast)?;
             world.incidents(1);
+            // Some of them end when they cannot write, and whoever frees the disk starts them again.
+            world.broker.own()?.run_again().await;
+            if let Some(server) = &mut world.server {
+                server.own()?.run().await;
+            }
             world.moved(30).await?;
         }
         let invalid = "SELECT count(*) FROM outbound_event WHERE status IN ('invalid', 'error')";
@@ -95,31 +86,55 @@ fn full(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
 
 fn jumped(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     Box::pin(async move {
-        let clock = world.folder().join("clock");
-        fs::write(&clock, "+0")?;
-        let environment = [
-            ("LD_PRELOAD", faketime().context("libfaketime is not installed")?),
-            ("FAKETIME_TIMESTAMP_FILE", clock.to_str().context("it is text")?),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ];
-        let worker = world.worker(&environment);
-        world.workers.push(worker);
+        let clock = Clock::new(world.folder(), "clock")?;
+        let start = |world: &mut World| {
+            let worker = world.worker(&clock.environment()?);
+            world.workers.push(worker);
+            anyhow::Ok(())
+        };
+        // A SQLite file goes by the clocks of those who use it.
+        let both = world.clock.clone().filter(|_| world.server.is_some());
+        let set = |jump: &str| {
+            both.iter().try_for_each(|database| database.set(jump))?;
+            clock.set(jump)
+        };
+        start(world)?;
         world.moved(30).await?;
         // Only what is between a publish and its settle may be sent again.
         for jump in ["+2d", "+0", "+3600", "+0"] {
-            // Not in two steps: an empty file is no time.
-            let next = world.folder().join("next");
-            fs::write(&next, jump)?;
-            fs::rename(&next, &clock)?;
+            clock.set(jump)?;
             world.incidents(1);
             world.moved(30).await?;
+        }
+        // What was enqueued and claimed by the time that was must not wait until it comes again, whether or not its worker lives.
+        for killed in [false, true] {
+            set("+2d")?;
+            world.incidents(2);
+            world.moved(30).await?;
+            world.network.blackhole(true);
+            world.until(SOON, "rows are claimed", async || Ok(claimed(world).await? > 0)).await?;
+            if killed {
+                world.workers.remove(0).kill();
+            }
+            set("+0")?;
+            world.network.cut();
+            world.network.blackhole(false);
+            if killed {
+                start(world)?;
+            }
+            world.moved(30).await?;
+            world.calm().await?;
+            world.traffic.pause(false);
         }
         let deduped = "SELECT count(*) FROM inbound_dedupe";
         let (kept, rows) = (world.sql.count(deduped).await?, world.received().await?);
         ensure!(kept >= rows.min(30), "only {kept} of {rows} messages are remembered");
         Ok(())
     })
+}
+
+async fn claimed(world: &World) -> Result<u64> {
+    world.sql.count("SELECT count(*) FROM outbound_event WHERE claim_token IS NOT NULL").await
 }
 
 fn short(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {

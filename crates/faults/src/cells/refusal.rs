@@ -13,6 +13,14 @@ use crate::world::World;
 const ALARM: Duration = Duration::from_secs(20);
 const REFUSED: Duration = Duration::from_secs(4);
 const SOON: Duration = Duration::from_secs(30);
+/// How long RabbitMQ waits for an acknowledgement, and how often it looks, where it is hurried,
+const IMPATIENT: Duration = Duration::from_secs(4);
+const TICK: Duration = Duration::from_millis(500);
+/// and otherwise.
+const PATIENT: Duration = Duration::from_mins(30);
+const PATIENT_TICK: Duration = Duration::from_mins(1);
+/// What its log says then.
+const TIMED_OUT: &str = "has timed out waiting for";
 /// To notice that a queue is gone, and to make another one.
 const RESUBSCRIBE: Duration = Duration::from_secs(5 + 5);
 
@@ -33,7 +41,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         id: "F13",
-        title: "queue deleted under its consumer",
+        title: "queue deleted under its consumer; acknowledgements too late for the broker's patience",
         needs: Needs::BROKER,
         applies: rabbitmq_only,
         inject: deleted,
@@ -149,8 +157,40 @@ fn deleted(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             world.incidents(1);
             world.traffic.pause(false);
         }
-        world.moved(30).await
+        world.moved(30).await?;
+        unacknowledged(world).await
     })
+}
+
+/// The database is away for longer than RabbitMQ waits for an acknowledgement, which ends the channel then.
+async fn unacknowledged(world: &mut World) -> Result<()> {
+    let patience = |world: &World, timeout: Duration, tick: Duration| {
+        let (timeout, tick) = (timeout.as_millis(), tick.as_millis());
+        let set = format!(
+            "application:set_env(rabbit, consumer_timeout, {timeout}), application:set_env(rabbit, channel_tick_interval, {tick})."
+        );
+        world.broker.control(&["eval", &set]).map(drop)
+    };
+    let timed_out =
+        |world: &World| anyhow::Ok(world.broker.rabbitmq()?.log().matches(TIMED_OUT).count());
+    let before = timed_out(world)?;
+    patience(world, IMPATIENT, TICK)?;
+    // A channel reads it when it is opened.
+    world.broker.control(&["close_all_connections", "fault"])?;
+    world.incidents(2);
+    world.moved(30).await?;
+    if let Some(database) = &world.database {
+        database.blackhole(true);
+        tokio::time::sleep(IMPATIENT * 3).await;
+        database.cut();
+        database.blackhole(false);
+    } else {
+        world.lock_sqlite(IMPATIENT * 3).await?.await?;
+    }
+    let after = timed_out(world)?;
+    patience(world, PATIENT, PATIENT_TICK)?;
+    ensure!(after > before, "RabbitMQ was patient");
+    world.moved(60).await
 }
 
 fn forgotten(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {

@@ -25,13 +25,18 @@ struct Now {
     millis: i64,
 }
 
+/// Milliseconds since 1970 by the database's clock.
+pub(crate) async fn millis(db: &Database) -> Result<i64, DbErr> {
+    let Now { millis } = one(db, NOW.text(db.dialect())).await?;
+    Ok(millis)
+}
+
 /// The database's time against the middle of the question's way there and back.
 pub(super) async fn check(db: &Database) -> Result<Finding, DbErr> {
-    let now = NOW.text(db.dialect());
     // The first of a connection takes longer.
-    one::<Now>(db, now).await?;
+    millis(db).await?;
     let before = unix_time();
-    let Now { millis } = one(db, now).await?;
+    let millis = millis(db).await?;
     let round_trip = unix_time().saturating_sub(before);
     let theirs = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
     Ok(judge(before + round_trip / 2, theirs, round_trip))

@@ -3,7 +3,7 @@
 //! [`require`] is for programs that are about to work on it, [`check`] for a person who wants to know. Both only look: what
 //! is begun to know whether writing is allowed is taken back.
 
-mod clock;
+pub(crate) mod clock;
 mod lines;
 mod mysql;
 mod permissions;

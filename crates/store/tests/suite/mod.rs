@@ -30,6 +30,7 @@ macro_rules! every_promise {
             outbox::an_invalid_row_and_a_failed_one_keep_the_reason,
             outbox::a_retried_row_is_due_after_its_delay_and_not_before,
             outbox::a_user_can_set_the_next_retry_directly,
+            outbox::a_clock_that_was_set_back_delays_nothing,
             outbox::a_released_row_is_due_at_once_without_an_attempt,
             outbox::every_kind_of_outcome_is_settled_in_one_call,
             outbox::an_error_text_that_no_database_keeps_is_made_to_fit,

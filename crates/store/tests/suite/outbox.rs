@@ -254,6 +254,39 @@ pub(crate) async fn a_user_can_set_the_next_retry_directly(home: Home) {
     }
 }
 
+/// As rows are after the database's clock went two days ahead and back.
+pub(crate) async fn a_clock_that_was_set_back_delays_nothing(home: Home) {
+    fill(&home, 7).await;
+    let ahead = home.seconds_from_now(2 * 24 * 3600);
+    let soon = home.seconds_from_now(3_000);
+    for (seq, change) in [
+        (1, format!("enqueued_at = {ahead}")),
+        (2, format!("claim_token = 'gone', claimed_until = {ahead}")),
+        (3, format!("retry_count = 1, next_retry_at = {ahead}")),
+        (4, format!("enqueued_at = {ahead}, ordering_key = 'k'")),
+        // A person put it off.
+        (5, format!("next_retry_at = {ahead}")),
+        // Somebody has a long lease.
+        (6, format!("claim_token = 'busy', claimed_until = {soon}")),
+        (7, format!("retry_count = 1, next_retry_at = {soon}")),
+    ] {
+        home.execute(&format!("UPDATE outbound_event SET {change} WHERE seq = {seq}")).await;
+    }
+    home.execute(&format!(
+        "INSERT INTO event_bus_worker (id, status, config_key, host, pid, version, last_heartbeat_at) VALUES \
+         ('00000000-0000-4000-8000-000000000000', 'running', 'default', 'h', 1, '0', {ahead})"
+    ))
+    .await;
+    let store = home.store();
+    let mut seqs: Vec<_> = claim(&store).await.rows.iter().map(|row| row.seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, [1, 2, 3, 4]);
+    assert!(claim(&store).await.rows.is_empty());
+    let alive = home.seconds_from_now(5);
+    let alive = format!("SELECT count(*) FROM event_bus_worker WHERE last_heartbeat_at > {alive}");
+    assert_eq!(home.count(&alive).await, 0);
+}
+
 pub(crate) async fn a_released_row_is_due_at_once_without_an_attempt(home: Home) {
     fill(&home, 1).await;
     let store = home.store();

@@ -24,6 +24,7 @@ pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
     requests: Arc<AtomicU64>,
+    limited: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -63,9 +64,10 @@ impl Proxy {
         let address = listener.local_addr()?;
         let mode = watch::Sender::new(Mode::default());
         let requests = Arc::<AtomicU64>::default();
-        let accepting =
-            tokio::spawn(accept(listener, upstream, mode.subscribe(), Arc::clone(&requests)));
-        Ok(Self { address, mode, requests, accepting })
+        let limited = Arc::<AtomicU64>::default();
+        let counts = (Arc::clone(&requests), Arc::clone(&limited));
+        let accepting = tokio::spawn(accept(listener, upstream, mode.subscribe(), counts));
+        Ok(Self { address, mode, requests, limited, accepting })
     }
 
     /// Where clients connect.
@@ -77,6 +79,11 @@ impl Proxy {
     /// is as short as the pings by which a pool of connections to a database tries them.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many connections were reset up to now because one side had said as much as [`Self::cut_after`] lets it.
+    pub fn limited(&self) -> u64 {
+        self.limited.load(Ordering::Relaxed)
     }
 
     /// Resets every connection there is, on both sides. New ones are taken.
@@ -149,12 +156,12 @@ async fn accept(
     listener: TcpListener,
     upstream: SocketAddr,
     mode: watch::Receiver<Mode>,
-    requests: Arc<AtomicU64>,
+    counts: (Arc<AtomicU64>, Arc<AtomicU64>),
 ) {
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
         let cuts = mode.borrow().cuts;
-        tokio::spawn(serve(client, upstream, mode.clone(), cuts, Arc::clone(&requests)));
+        tokio::spawn(serve(client, upstream, mode.clone(), cuts, counts.clone()));
     }
 }
 
@@ -163,7 +170,7 @@ async fn serve(
     upstream: SocketAddr,
     mut mode: watch::Receiver<Mode>,
     cuts: u64,
-    requests: Arc<AtomicU64>,
+    (requests, limited): (Arc<AtomicU64>, Arc<AtomicU64>),
 ) {
     let Mode { refuse, ends, cut_after, .. } = *mode.borrow();
     if refuse {
@@ -193,7 +200,11 @@ async fn serve(
                     forward(from_client, to_server, asking, &requests),
                     forward(from_server, to_client, answering, &answers),
                 )
-            } => matches!(result, Err(Stop::Limit)),
+            } => {
+                let is_limit = matches!(result, Err(Stop::Limit));
+                limited.fetch_add(u64::from(is_limit), Ordering::Relaxed);
+                is_limit
+            }
         }
     };
     if severed {
