@@ -16,8 +16,9 @@ use crate::sql_store::SqlStore;
 
 /// Above the longest lease that a worker may have, one hour.
 const AHEAD_SECONDS: i64 = 3_900;
-/// Between two looks at the database's clock.
-const LOOK: Duration = Duration::from_secs(30);
+/// Between two looks at the database's clock. What was enqueued while it was wrong for a shorter time may not be noticed before
+/// a worker starts.
+const LOOK: Duration = Duration::from_secs(10);
 /// A step of less is not worth a search.
 const STEP_MILLIS: i64 = 60_000;
 /// Rows that are mended at a time.

@@ -14,6 +14,8 @@ use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(40);
 const FULL: Duration = Duration::from_secs(6);
+/// So long a clock is wrong: a worker looks at the database's every ten seconds.
+const WRONG: Duration = Duration::from_secs(12);
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault {
@@ -111,6 +113,7 @@ fn jumped(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             set("+2d")?;
             world.incidents(2);
             world.moved(30).await?;
+            tokio::time::sleep(WRONG).await;
             world.network.blackhole(true);
             world.until(SOON, "rows are claimed", async || Ok(claimed(world).await? > 0)).await?;
             if killed {
