@@ -221,14 +221,19 @@ impl Broker {
         }
     }
 
-    /// Starts it again where it has ended by itself.
-    pub(crate) async fn run_again(&mut self) {
-        let runs = match self {
-            Self::Rabbitmq(node) => node.runs(),
-            Self::Mosquitto(mosquitto) => mosquitto.runs(),
-        };
-        if !runs {
-            self.run().await;
+    /// Makes it serve again after it could not write. RabbitMQ may have ended, or go on with queues that take nothing any more,
+    /// and is started again; Mosquitto goes on.
+    pub(crate) async fn revive(&mut self) {
+        match self {
+            Self::Rabbitmq(node) => {
+                node.kill();
+                node.run().await;
+            }
+            Self::Mosquitto(mosquitto) => {
+                if !mosquitto.runs() {
+                    mosquitto.run().await;
+                }
+            }
         }
     }
 

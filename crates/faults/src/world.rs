@@ -425,9 +425,12 @@ impl World {
         }
     }
 
-    /// Keeps the workers' logs where they can be read.
+    /// Keeps the logs of workers and broker where they can be read.
     pub(crate) fn save_logs(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
+        if let Ok(node) = self.broker.rabbitmq() {
+            fs::write(folder.join("rabbitmq.log"), node.log())?;
+        }
         for entry in fs::read_dir(self.folder.path())? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "log") {

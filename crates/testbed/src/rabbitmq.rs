@@ -158,6 +158,8 @@ impl Rabbitmq {
             .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
             .env("RABBITMQ_LOG_BASE", folder.join("logs"))
             .env("RABBITMQ_LOGS", "-")
+            // No dump where it ends by itself.
+            .env("ERL_CRASH_DUMP_SECONDS", "0")
             // Nothing of the machine's own RabbitMQ.
             .env("RABBITMQ_CONFIG_FILES", folder.join("conf.d"))
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", folder.join("advanced.config"))

@@ -73,7 +73,7 @@ fn full(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             fs::remove_file(&ballast)?;
             world.incidents(1);
             // Some of them end when they cannot write, and whoever frees the disk starts them again.
-            world.broker.own()?.run_again().await;
+            world.broker.own()?.revive().await;
             if let Some(server) = &mut world.server {
                 server.own()?.run().await;
             }
