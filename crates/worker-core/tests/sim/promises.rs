@@ -170,6 +170,26 @@ async fn a_broker_that_is_away_for_an_hour_costs_no_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_message_taken_in_is_told_before_the_next_heartbeat_is_due() {
+    let (store, broker) = (MemoryStore::default(), Broker::recording());
+    let rare =
+        Settings { inbound: true, heartbeat_interval: Duration::from_hours(1), ..settings() };
+    let (worker, stop) = start(&store, &broker, rare);
+    let tells = |received: fn(u64) -> bool| {
+        let tables = store.tables();
+        let last = tables.heartbeats.last();
+        last.is_some_and(|beat| {
+            beat.status == WorkerStatus::Running && received(beat.counts.received)
+        })
+    };
+    until("it runs and has nothing", || tells(|received| received == 0)).await;
+    insert(&store, 3);
+    until("it tells that it takes messages in", || tells(|received| received > 0)).await;
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_breaks_the_connection_stops_no_other_for_long() {
     let (store, broker) = (MemoryStore::default(), Broker::new());
     insert(&store, 200);
