@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use postroad_fault_points::{Bug, Point, has, reached};
 use postroad_transport::{Delivery, Disconnected, SetAside, Subscriber, Transport};
 use tokio::task::unconstrained;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
 use crate::context::Context;
 use crate::link::{Pace, report_connected, report_lost, report_unreachable};
@@ -32,7 +32,7 @@ where
     while !context.stop.is_cancelled() {
         let connected = tokio::select! {
             biased;
-            () = context.stop.cancelled() => return,
+            () = stopped(&context, transport.joins_group()) => return,
             connected = transport.connect_subscriber() => connected,
         };
         match connected {
@@ -58,6 +58,15 @@ where
             () = context.stop.cancelled() => {}
             () = pace.wait() => {}
         }
+    }
+}
+
+/// Waits for the stop, and then for the connection of a member: the broker may know it already, and it can leave the group
+/// only when it is there.
+async fn stopped<S, C>(context: &Context<S, C>, joins_group: bool) {
+    context.stop.cancelled().await;
+    if joins_group {
+        sleep(context.settings.grace.mul_f64(WAIT_FOR_OTHERS)).await;
     }
 }
 
