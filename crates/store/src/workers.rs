@@ -1,6 +1,6 @@
 //! The list of live workers.
 
-use postroad_worker_core::{Heartbeat, StoreError, WorkerRegistry};
+use postroad_worker_core::{Heartbeat, Others, StoreError, WorkerRegistry};
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use crate::dialect::{Dialect, Sql};
@@ -87,26 +87,30 @@ UPDATE event_bus_runtime_config SET worker_status = $2, last_error = $3, last_he
 WHERE config_key = $1",
 };
 
-/// The last heartbeat of the other workers that take messages in as far as it tells. One that was stopped says so itself, one
-/// that was killed says nothing for three heartbeats. Parameters: config key, id.
+/// The other workers that go on, and the last heartbeat of those of them that take messages in as far as it tells. One that was
+/// stopped says so itself, one that was killed says nothing for three heartbeats. Parameters: config key, id.
 const OTHERS: Sql = Sql {
     sqlite: "\
-SELECT max(w.last_heartbeat_at) AS latest
+SELECT count(*) AS others,
+    max(CASE WHEN w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+        THEN w.last_heartbeat_at END) AS latest
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
-WHERE w.config_key = $1 AND w.id <> $2 AND w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+WHERE w.config_key = $1 AND w.id <> $2 AND w.status IN ('starting', 'running', 'reconnecting')
   AND w.last_heartbeat_at >= strftime('%Y-%m-%dT%H:%M:%fZ', 'now',
     printf('-%d seconds', 3 * c.heartbeat_interval_seconds))",
     postgres: "\
-SELECT max(w.last_heartbeat_at)::text AS latest
+SELECT count(*) AS others,
+    max(CASE WHEN w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+        THEN w.last_heartbeat_at END)::text AS latest
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
-WHERE w.config_key = $1 AND w.id <> $2::uuid AND w.status = 'running'
-  AND w.received + w.duplicates + w.quarantined > 0
+WHERE w.config_key = $1 AND w.id <> $2::uuid AND w.status IN ('starting', 'running', 'reconnecting')
   AND w.last_heartbeat_at >= now() - 3 * c.heartbeat_interval_seconds * interval '1 second'",
     mysql: "\
-SELECT CAST(max(w.last_heartbeat_at) AS char) AS latest
+SELECT count(*) AS others,
+    CAST(max(CASE WHEN w.status = 'running' AND w.received + w.duplicates + w.quarantined > 0
+        THEN w.last_heartbeat_at END) AS char) AS latest
 FROM event_bus_worker AS w JOIN event_bus_runtime_config AS c ON c.config_key = w.config_key
-WHERE w.config_key = $1 AND w.id <> $2 AND w.status = 'running'
-  AND w.received + w.duplicates + w.quarantined > 0
+WHERE w.config_key = $1 AND w.id <> $2 AND w.status IN ('starting', 'running', 'reconnecting')
   AND w.last_heartbeat_at >= utc_timestamp(6) - INTERVAL 3 * c.heartbeat_interval_seconds SECOND",
 };
 
@@ -115,12 +119,14 @@ impl WorkerRegistry for SqlStore {
         ask_again(|| self.try_heartbeat(heartbeat)).await
     }
 
-    async fn last_sign_of_others(&self, worker_id: &str) -> Result<Option<String>, StoreError> {
+    async fn others(&self, worker_id: &str) -> Result<Others, StoreError> {
         let ask = || async {
             let values = [self.config_key().into(), worker_id.into()];
             let statement = OTHERS.bind(self.database().dialect(), values);
             let row = self.database().connection().query_one_raw(statement).await?;
-            row.map_or(Ok(None), |row| row.try_get("", "latest"))
+            let Some(row) = row else { return Ok(Others::default()) };
+            let others: i64 = row.try_get("", "others")?;
+            Ok(Others { any: others > 0, last_sign: row.try_get("", "latest")? })
         };
         ask_again(ask).await
     }

@@ -140,6 +140,7 @@ impl Mariadb {
         command
             .current_dir(&self.folder)
             .env("HOME", &self.folder)
+            // Ours may be closed to the server's user.
             .env("TMPDIR", &self.folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -138,6 +138,10 @@ impl Transport for MqttTransport {
     /// Where the broker cannot be reached, or the spool is full, and the spool is not empty, this is `Ok` all the same:
     /// the subscriber hands out what there is and ends when the spool is empty, or after ten seconds, to try for a
     /// connection again.
+    fn joins_group(&self) -> bool {
+        self.settings.shared_group.is_some()
+    }
+
     async fn connect_subscriber(&self) -> Result<MqttSubscriber, ConnectError> {
         let deadline = Instant::now() + self.settings.connect_timeout;
         let mut previous = self.inbound.lock().await;

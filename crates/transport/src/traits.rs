@@ -26,6 +26,12 @@ pub trait Transport: Send + Sync + 'static {
         None
     }
 
+    /// Whether its subscribers join a group, see [`Subscriber::is_member`]. Then one that is dropped while it connects may be a
+    /// member all the same. By default they do not.
+    fn joins_group(&self) -> bool {
+        false
+    }
+
     /// Connects, sets up the topology and is subscribed. Ends within the settings' connect timeout.
     fn connect_subscriber(
         &self,

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use postroad_fault_points::{Bug, Point, has, reached};
 use postroad_transport::{Delivery, Disconnected, SetAside, Subscriber, Transport};
 use tokio::task::unconstrained;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
 use crate::context::Context;
 use crate::link::{Pace, report_connected, report_lost, report_unreachable};
@@ -32,7 +32,7 @@ where
     while !context.stop.is_cancelled() {
         let connected = tokio::select! {
             biased;
-            () = context.stop.cancelled() => return,
+            () = stopped(&context, transport.joins_group()) => return,
             connected = transport.connect_subscriber() => connected,
         };
         match connected {
@@ -58,6 +58,15 @@ where
             () = context.stop.cancelled() => {}
             () = pace.wait() => {}
         }
+    }
+}
+
+/// Waits for the stop, and then for the connection of a member: the broker may know it already, and it can leave the group
+/// only when it is there.
+async fn stopped<S, C>(context: &Context<S, C>, joins_group: bool) {
+    context.stop.cancelled().await;
+    if joins_group {
+        sleep(context.settings.grace.mul_f64(WAIT_FOR_OTHERS)).await;
     }
 }
 
@@ -98,10 +107,7 @@ async fn take_in<S: InboxStore, C: Codec>(
         );
         return Ok(false);
     };
-    let totals = &context.state.totals;
-    totals.received.add(stored.inserted);
-    totals.duplicates.add(stored.duplicates);
-    totals.quarantined.add(stored.quarantined);
+    context.state.took_in(&stored);
     reached(Point::AfterCommitBeforeAck);
     if !stored.kept.is_empty() {
         subscriber.set_aside(batch.set_aside(stored.kept));
@@ -121,7 +127,7 @@ async fn others_are_there<S: InboxStore + WorkerRegistry, C: Codec>(
     if timeout_at(until, context.state.stop_is_known.cancelled()).await.is_err() {
         return false;
     }
-    let mut first_sign = None;
+    let mut before = None;
     let mut ask = interval(ASK_FOR_OTHERS);
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -129,12 +135,14 @@ async fn others_are_there<S: InboxStore + WorkerRegistry, C: Codec>(
             biased;
             () = sleep_until(until) => return false,
             _ = ask.tick() => {
-                let sign = context.store.last_sign_of_others(&context.worker_id);
-                match (context.ask("inbound", sign).await, &first_sign) {
-                    (Some(None), _) => return false,
-                    (Some(sign), None) => first_sign = sign,
-                    (Some(sign), first_sign) if sign != *first_sign => return true,
-                    (Some(_) | None, _) => {}
+                let others = context.store.others(&context.worker_id);
+                let Some(others) = context.ask("inbound", others).await else { continue };
+                if !others.any {
+                    return false;
+                }
+                // One that only started may have told of nothing before; then its first sign is a new one too.
+                if others.last_sign > *before.get_or_insert_with(|| others.last_sign.clone()) {
+                    return true;
                 }
             }
             first = subscriber.next() => {

@@ -36,8 +36,8 @@ pub use postroad_transport::{Finding, Level};
 pub use retention::{Begun, Cleaned, Maintenance, Occasion, RowsByKind, RunEnd};
 pub use settings::Settings;
 pub use store::{
-    Claim, Counts, Heartbeat, Hint, InboxEntry, InboxRow, InboxStore, Kept, Original, OutboxRow,
-    OutboxStore, Outcome, Quarantined, Settlement, StoreError, Stored, WorkerIdentity,
+    Claim, Counts, Heartbeat, Hint, InboxEntry, InboxRow, InboxStore, Kept, Original, Others,
+    OutboxRow, OutboxStore, Outcome, Quarantined, Settlement, StoreError, Stored, WorkerIdentity,
     WorkerRegistry, WorkerStatus,
 };
 pub use worker::Worker;

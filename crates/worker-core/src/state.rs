@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::outage::Outage;
 use crate::quiet::Quiet;
-use crate::{Counts, WorkerStatus};
+use crate::{Counts, Stored, WorkerStatus};
 
 /// One way through the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct State {
     pub(crate) database: Outage,
     pub(crate) broker: Outage,
     pub(crate) quiet: Quiet,
-    /// Wakes the heartbeat when the status changes.
+    /// Wakes the heartbeat when there is something to tell at once.
     pub(crate) changed: Notify,
     /// The database knows that this worker is stopping.
     pub(crate) stop_is_known: CancellationToken,
@@ -83,6 +83,20 @@ impl State {
     pub(crate) fn disconnected(&self, side: Side) {
         self.totals.disconnects.add(1);
         self.set(side, Connection::Down);
+    }
+
+    /// Counts a batch. The first one is told at once: a worker that stops leaves its group only to those who told of one.
+    pub(crate) fn took_in(&self, stored: &Stored) {
+        let totals = &self.totals;
+        let taken_in =
+            || totals.received.get() + totals.duplicates.get() + totals.quarantined.get();
+        let before = taken_in();
+        totals.received.add(stored.inserted);
+        totals.duplicates.add(stored.duplicates);
+        totals.quarantined.add(stored.quarantined);
+        if before == 0 && taken_in() > 0 {
+            self.changed.notify_one();
+        }
     }
 
     pub(crate) fn stopping(&self) {

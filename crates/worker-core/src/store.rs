@@ -327,15 +327,21 @@ pub trait WorkerRegistry: Send + Sync + 'static {
         heartbeat: &Heartbeat,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// When the other workers of this config that take messages in were heard of last, in the database's words; `None` where
-    /// there is no such worker, as there never is by default.
+    /// Which other workers of this config go on, as far as their heartbeats tell. By default there is none.
     ///
-    /// Asked once the heartbeat of this worker says that it is stopping. Only where the answer changes is somebody there for
-    /// sure; so of several that stop at once, the last one never hears of another.
-    fn last_sign_of_others(
-        &self,
-        _worker_id: &str,
-    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send {
-        async { Ok(None) }
+    /// Asked once the heartbeat of this worker says that it is stopping. Only where [`Others::last_sign`] grows is somebody
+    /// there for sure; so of several that stop at once, the last one never hears of another.
+    fn others(&self, _worker_id: &str) -> impl Future<Output = Result<Others, StoreError>> + Send {
+        async { Ok(Others::default()) }
     }
+}
+
+/// The other workers of a config that were heard of within three heartbeats and did not say that they stop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Whether there is one at all. It may be about to take messages in, and not have told so yet.
+    pub any: bool,
+    /// The last heartbeat that told of a running one that it has taken messages in: a time in the database's words, greater
+    /// as text where it is later.
+    pub last_sign: Option<String>,
 }

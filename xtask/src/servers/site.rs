@@ -77,6 +77,8 @@ impl Site {
         command
             .current_dir(&self.folder)
             .env("HOME", &self.folder)
+            // Ours may be closed to the server's user.
+            .env("TMPDIR", &self.folder)
             .stdout(log.try_clone()?)
             .stderr(log);
         if let Some(account) = &self.account {

@@ -55,6 +55,27 @@ async fn a_member_stopped_for_good_takes_no_message_with_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
+async fn a_member_stopped_right_after_another_began_leaves_the_group_to_it() {
+    let rare = [GROUP[0], "heartbeat_interval_seconds=4"];
+    on_plant(&rare, async |plant| {
+        let stayer = plant.postroad.worker(&[]);
+        until_all_run(plant, 1).await;
+        let device = Device::start(plant.mosquitto.address);
+        until("it takes messages in", async || plant.received().await > 0).await;
+        let leaver = plant.postroad.worker(&["--grace-seconds", "20"]);
+        until_all_run(plant, 2).await;
+        let log = leaver.stop().await;
+        assert!(log.contains("left the group"), "{log}");
+        let before = device.sent();
+        until("much is sent without it", async || device.sent() >= before + 500).await;
+        plant.until_stored_once(device).await;
+        stayer.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn members_that_all_stop_at_once_get_what_is_sent_while_nobody_is_there() {
     on_plant(&GROUP, async |plant| {
         let mut members = [(), (), ()].map(|()| plant.postroad.worker(&[]));

@@ -89,6 +89,7 @@ macro_rules! every_promise {
             config::a_password_is_never_printed,
             workers::a_heartbeat_is_mirrored_into_the_config,
             workers::another_worker_is_heard_of_as_long_as_it_takes_messages_in,
+            workers::a_worker_that_was_killed_is_no_other_after_three_heartbeats,
             workers::a_worker_without_heartbeats_is_stale,
             workers::a_first_heartbeat_clears_away_the_dead,
             workers::the_status_counts_rows_by_state,

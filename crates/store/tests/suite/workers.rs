@@ -3,7 +3,9 @@
 use postroad_store::query::status::status;
 use postroad_store::query::trace::trace;
 use postroad_store::{NewMessage, enqueue};
-use postroad_worker_core::{Counts, Heartbeat, WorkerIdentity, WorkerRegistry, WorkerStatus};
+use postroad_worker_core::{
+    Counts, Heartbeat, Others, WorkerIdentity, WorkerRegistry, WorkerStatus,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -56,30 +58,52 @@ pub(crate) async fn another_worker_is_heard_of_as_long_as_it_takes_messages_in(h
     configure(&home).await;
     let store = home.store();
     let (mut own, mut other) = (heartbeat(WorkerStatus::Running), heartbeat(WorkerStatus::Running));
-    let others = async |own: &Heartbeat| store.last_sign_of_others(&own.worker.id).await.unwrap();
+    let others = async |own: &Heartbeat| store.others(&own.worker.id).await.unwrap();
     // Each beat has a time of its own, in milliseconds where those are all there is.
     let beat = async |beat: &Heartbeat| {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         store.heartbeat(beat).await.unwrap();
     };
     beat(&own).await;
-    assert_eq!(others(&own).await, None);
-    beat(&other).await;
-    assert_eq!(others(&own).await, None, "it has taken nothing in yet");
+    assert_eq!(others(&own).await, Others::default(), "it is alone");
+    let not_yet = Others { any: true, last_sign: None };
+    for status in [WorkerStatus::Starting, WorkerStatus::Running] {
+        other.status = status;
+        beat(&other).await;
+        assert_eq!(others(&own).await, not_yet, "it has taken nothing in yet");
+    }
     other.counts.received = 1;
     beat(&other).await;
     own.status = WorkerStatus::Stopping;
     beat(&own).await;
     let first = others(&own).await;
-    assert!(first.is_some());
+    assert!(first.any && first.last_sign.is_some(), "{first:?}");
     beat(&own).await;
     assert_eq!(others(&own).await, first, "its own signs do not count");
     beat(&other).await;
-    assert!(others(&own).await > first);
+    assert!(others(&own).await.last_sign > first.last_sign);
+    other.status = WorkerStatus::Reconnecting;
+    beat(&other).await;
+    assert_eq!(others(&own).await, not_yet, "it may be back in a moment");
     other.status = WorkerStatus::Stopping;
     beat(&other).await;
-    assert_eq!(others(&own).await, None);
-    assert_eq!(others(&other).await, None);
+    assert_eq!(others(&own).await, Others::default());
+    assert_eq!(others(&other).await, Others::default());
+}
+
+pub(crate) async fn a_worker_that_was_killed_is_no_other_after_three_heartbeats(home: Home) {
+    configure(&home).await;
+    let (own, mut other) = (heartbeat(WorkerStatus::Stopping), heartbeat(WorkerStatus::Running));
+    other.counts.received = 1;
+    for beat in [&own, &other] {
+        home.store().heartbeat(beat).await.unwrap();
+    }
+    for (seconds, expected) in [(-25, true), (-35, false)] {
+        let then = home.seconds_from_now(seconds);
+        home.execute(&format!("UPDATE event_bus_worker SET last_heartbeat_at = {then}")).await;
+        let others = home.store().others(&own.worker.id).await.unwrap();
+        assert_eq!((others.any, others.last_sign.is_some()), (expected, expected));
+    }
 }
 
 pub(crate) async fn a_worker_without_heartbeats_is_stale(home: Home) {

@@ -1,10 +1,14 @@
 //! Single promises of the engine, each in a world of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postroad_envelope::OutboxColumns;
-use postroad_transport_memory::{Broker, Fault, FaultPoint, MemorySettings, MemoryTransport};
+use postroad_transport::{ConnectError, Transport};
+use postroad_transport_memory::{
+    Broker, Fault, FaultPoint, MemoryPublisher, MemorySettings, MemorySubscriber, MemoryTransport,
+};
 use postroad_worker_core::{Counts, EnvelopeCodec, Settings, Worker, WorkerIdentity, WorkerStatus};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -167,6 +171,72 @@ async fn a_broker_that_is_away_for_an_hour_costs_no_attempt() {
     assert!(store.tables().outbox.values().all(|row| row.claimable.retry_count == 0));
     stop.cancel();
     worker.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_message_taken_in_is_told_before_the_next_heartbeat_is_due() {
+    let (store, broker) = (MemoryStore::default(), Broker::recording());
+    let rare =
+        Settings { inbound: true, heartbeat_interval: Duration::from_hours(1), ..settings() };
+    let (worker, stop) = start(&store, &broker, rare);
+    let tells = |received: fn(u64) -> bool| {
+        let tables = store.tables();
+        let last = tables.heartbeats.last();
+        last.is_some_and(|beat| {
+            beat.status == WorkerStatus::Running && received(beat.counts.received)
+        })
+    };
+    until("it runs and has nothing", || tells(|received| received == 0)).await;
+    insert(&store, 3);
+    until("it tells that it takes messages in", || tells(|received| received > 0)).await;
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+/// Takes a second to join its group.
+#[derive(Debug)]
+struct SlowMember {
+    inner: MemoryTransport,
+    joined: AtomicBool,
+}
+
+impl Transport for SlowMember {
+    type Publisher = MemoryPublisher;
+    type Subscriber = MemorySubscriber;
+
+    async fn connect_publisher(&self) -> Result<MemoryPublisher, ConnectError> {
+        self.inner.connect_publisher().await
+    }
+
+    fn joins_group(&self) -> bool {
+        true
+    }
+
+    async fn connect_subscriber(&self) -> Result<MemorySubscriber, ConnectError> {
+        sleep(Duration::from_secs(1)).await;
+        let subscriber = self.inner.connect_subscriber().await?;
+        self.joined.store(true, Ordering::Relaxed);
+        Ok(subscriber)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_stopped_while_it_joins_its_group_gets_there_so_that_it_can_leave() {
+    let inner = MemoryTransport::new(Broker::new(), MemorySettings::default());
+    let transport = Arc::new(SlowMember { inner, joined: AtomicBool::new(false) });
+    let stop = CancellationToken::new();
+    let worker = Worker {
+        store: Arc::new(MemoryStore::default()),
+        transport: Arc::clone(&transport),
+        codec: Arc::new(EnvelopeCodec),
+        settings: Settings { inbound: true, ..settings() },
+        identity: WorkerIdentity { id: "w".into(), host: "h".into(), pid: 1, version: "0".into() },
+    };
+    let worker = tokio::spawn(worker.run(stop.clone()));
+    sleep(Duration::from_millis(500)).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert!(transport.joined.load(Ordering::Relaxed), "it was dropped on its way");
 }
 
 #[tokio::test(start_paused = true)]
