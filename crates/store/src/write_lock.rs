@@ -27,8 +27,11 @@ use crate::fault::is_busy;
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 /// The pause after the first look.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// How much longer the last one is: who holds the lock for seconds is not watched so closely.
-const GROWTH: Duration = Duration::from_millis(4);
+/// How much longer each one is than the one before: where many wait, each has to look often, and between them they would leave
+/// the lock free too seldom for a program that waits as SQLite does.
+const GROWTH: f64 = 1.25;
+/// No pause is longer, but for the roll of the die.
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 task_local! {
     /// There where the caller waits for the lock by itself.
@@ -72,25 +75,24 @@ where
     F: Future<Output = Result<T, DbErr>>,
 {
     let mut found_taken_at = None;
+    let mut nominal = FIRST_PAUSE;
     loop {
         let outcome = WAITS_ITSELF.scope((), call()).await;
         if !matches!(&outcome, Err(error) if is_busy(error)) {
             return outcome;
         }
-        let waited = found_taken_at.get_or_insert_with(Instant::now).elapsed();
-        if waited >= WAIT {
+        if found_taken_at.get_or_insert_with(Instant::now).elapsed() >= WAIT {
             return outcome;
         }
-        sleep(pause(waited, fastrand::f64())).await;
+        sleep(rolled(nominal, fastrand::f64())).await;
+        nominal = nominal.mul_f64(GROWTH).min(LONGEST_PAUSE);
     }
 }
 
-/// How long to leave the lock alone: half as long again or half as long by the roll of a die, so that those who wait do not come
-/// at once, and never in step with the one who holds it.
-fn pause(waited: Duration, roll: f64) -> Duration {
-    let progress = (waited.as_secs_f64() / WAIT.as_secs_f64()).min(1.0);
-    let nominal = FIRST_PAUSE + GROWTH.mul_f64(progress);
-    nominal.mul_f64(0.5 + roll)
+/// Half as long again or half as long by the roll of a die, so that those who wait do not come at once, and never in step with
+/// the one who holds the lock.
+fn rolled(pause: Duration, roll: f64) -> Duration {
+    pause.mul_f64(0.5 + roll)
 }
 
 /// What the connection of a pool does about a lock that is taken: what it was told, unless the caller waits by itself.
@@ -152,23 +154,4 @@ impl Patience {
 
 fn set(timeout: i64) -> String {
     format!("PRAGMA busy_timeout = {timeout}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(waited: Duration, roll: f64, expected_us: u128) {
-        assert_eq!(pause(waited, roll).as_micros(), expected_us);
-    }
-
-    #[test]
-    fn a_pause_grows_with_the_time_that_was_waited_and_is_never_the_same() {
-        check(Duration::ZERO, 0.0, 500);
-        check(Duration::ZERO, 1.0, 1_500);
-        check(WAIT / 2, 0.5, 3_000);
-        check(WAIT, 0.5, 5_000);
-        check(2 * WAIT, 1.0, 7_500);
-    }
 }
