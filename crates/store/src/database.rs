@@ -17,16 +17,17 @@ use sea_orm::sqlx::sqlite::{
 use sea_orm::sqlx::{ConnectOptions, Connection, Executor};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
-    SqliteTransactionMode, SqlxMySqlConnector, SqlxPostgresConnector, SqlxSqliteConnector,
-    TransactionOptions, TransactionTrait,
+    SqlxMySqlConnector, SqlxPostgresConnector, SqlxSqliteConnector, TransactionOptions,
+    TransactionTrait,
 };
 
 use crate::database_url::{Permitted, mysql_options, postgres_options};
 use crate::dialect::Dialect;
 use crate::fault::ask;
+use crate::write_lock::{self, Patience};
 
-/// How long a statement waits for a connection, or in SQLite for the lock of another writer.
-const SQLITE_WAIT: Duration = Duration::from_secs(10);
+/// How long a statement waits for the connection to a SQLite file.
+const SQLITE_WAIT: Duration = write_lock::WAIT;
 /// How long a statement waits for a connection of a server.
 const SERVER_WAIT: Duration = Duration::from_secs(5);
 /// A connection that lay idle for longer is tried before it is used.
@@ -74,6 +75,7 @@ pub enum ConnectError {
 pub struct Database {
     connection: DatabaseConnection,
     dialect: Dialect,
+    patience: Patience,
 }
 
 /// Opens the database of a URL such as `sqlite://postroad.db?mode=rwc`, `postgres://user:password@host/name` or
@@ -106,13 +108,11 @@ impl Database {
     }
 
     /// Begins a transaction that is going to write. In SQLite it holds the write lock from the start, because one that
-    /// takes it later fails at once where another writer is at work.
+    /// takes it later fails at once where another writer is at work; it waits for that lock for ten seconds.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        self.connection.begin_with_options(options).await
+        let transaction = self.begin_own().await?;
+        self.patience.hand_over(&transaction).await?;
+        Ok(transaction)
     }
 
     /// The same, where `sees_uncommitted` one that reads what others have not committed. Its locking reads, and what it
@@ -169,33 +169,47 @@ impl fmt::Debug for Database {
 fn connect_sqlite(url: &str) -> Result<Database, ConnectError> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|error| ConnectError::InvalidUrl(error.to_string()))?;
-    if url.contains("mode=rwc") && !url.contains(":memory:") {
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+    if url.contains("mode=rwc") && !in_memory {
         create_private(options.get_filename())?;
     }
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(SQLITE_WAIT)
+        .busy_timeout(write_lock::WAIT)
         .foreign_keys(true)
         .disable_statement_logging();
     // SQLite has one writer at a time anyway; on one connection writers queue fairly instead of polling for the lock,
     // and a database in memory lives as long as its only connection.
+    let patience = Patience::new(in_memory);
+    let (begun, fitted) = (patience.clone(), patience.clone());
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(SQLITE_WAIT)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let patience = begun.clone();
+            Box::pin(async move { patience.begin(connection).await })
+        })
         // Where SQLite has taken a transaction back by itself, as on a full disk, sqlx fails to roll it back and goes on
         // counting it: what is begun next is a savepoint, whose release commits nothing.
-        .before_acquire(|connection, _| {
-            let is_free = !connection.is_in_transaction();
-            Box::pin(async move { Ok(is_free) })
+        .before_acquire(move |connection, _| {
+            let patience = fitted.clone();
+            Box::pin(async move {
+                let is_free = !connection.is_in_transaction();
+                if is_free {
+                    patience.fit(connection).await?;
+                }
+                Ok(is_free)
+            })
         })
         .connect_lazy_with(options);
     Ok(Database {
         connection: SqlxSqliteConnector::from_sqlx_sqlite_pool(pool),
         dialect: Dialect::Sqlite,
+        patience,
     })
 }
 
@@ -223,6 +237,7 @@ fn connect_postgres(url: &str) -> Result<Database, ConnectError> {
     Ok(Database {
         connection: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
         dialect: Dialect::Postgres,
+        patience: Patience::default(),
     })
 }
 
@@ -267,6 +282,7 @@ fn connect_mysql(url: &str) -> Result<Database, ConnectError> {
     Ok(Database {
         connection: SqlxMySqlConnector::from_sqlx_mysql_pool(pool),
         dialect: Dialect::MySql,
+        patience: Patience::default(),
     })
 }
 

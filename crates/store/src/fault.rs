@@ -6,6 +6,7 @@ use std::time::Duration;
 use postroad_tls::{Names, explain};
 use postroad_worker_core::StoreError;
 use sea_orm::sqlx;
+use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr};
 
 /// No answer for this long means that none is coming. Above SQLite's wait for the write lock.
@@ -16,6 +17,9 @@ const NO_TLS: &str = "server does not support TLS";
 
 /// So often in a row one call loses to others before that is told.
 pub(crate) const DEADLOCKS: usize = 5;
+
+/// SQLite's primary result code where a lock is taken.
+const SQLITE_BUSY: u32 = 5;
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,15 +189,27 @@ pub(crate) fn is_deadlock(error: &DbErr) -> bool {
     matches!(inner.code().as_deref(), Some("40001" | "40P01"))
 }
 
-/// By SQLite's result code: its lowest byte is the primary one.
+/// Whether SQLite found a lock taken, or the file in the hands of another that opens, closes or repairs it.
+pub(crate) fn is_busy(error: &DbErr) -> bool {
+    let Some(sqlx::Error::Database(inner)) = driver_error(error) else { return false };
+    let code = inner.try_downcast_ref::<sqlx::sqlite::SqliteError>().and_then(DatabaseError::code);
+    code.is_some_and(|code| sqlite_primary(&code) == SQLITE_BUSY)
+}
+
+/// By SQLite's result code.
 fn sqlite_fault(code: &str) -> Fault {
-    match code.parse::<u32>().unwrap_or_default() & 0xff {
+    match sqlite_primary(code) {
         // BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, PROTOCOL, SCHEMA.
-        5 | 6 | 7 | 9 | 10 | 13 | 15 | 17 => Fault::Unavailable,
+        SQLITE_BUSY | 6 | 7 | 9 | 10 | 13 | 15 | 17 => Fault::Unavailable,
         // TOOBIG, CONSTRAINT, MISMATCH.
         18..=20 => Fault::Data,
         _ => Fault::Refused,
     }
+}
+
+/// The lowest byte of a result code is the primary one.
+fn sqlite_primary(code: &str) -> u32 {
+    code.parse::<u32>().unwrap_or_default() & 0xff
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl SqlStore {
         batch: &[Arrival<'_>],
         id: &str,
     ) -> Result<Result<Stored, Kept>, DbErr> {
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin_own().await?;
         let mut stored = self.store_in(&transaction, batch).await?;
         if let Some(kept) = stored.kept.pop() {
             transaction.rollback().await?;
@@ -93,7 +93,7 @@ impl SqlStore {
         if batch.is_empty() {
             return Ok(Stored::default());
         }
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin_own().await?;
         let stored = self.store_in(&transaction, batch).await?;
         reached(Point::AfterInsertBeforeCommit);
         transaction.commit().await?;

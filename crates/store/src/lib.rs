@@ -37,6 +37,7 @@ mod turns;
 mod wake;
 mod wake_sqlite;
 mod workers;
+mod write_lock;
 
 pub use database::{ConnectError, Database, connect};
 pub use enqueue::{EnqueueError, NewMessage, enqueue};

@@ -32,7 +32,7 @@ impl OutboxStore for SqlStore {
     async fn renew(&self, token: &str, lease: Duration) -> Result<usize, StoreError> {
         let values = [token.into(), millis(lease).into()];
         let statement = RENEW.bind(self.database().dialect(), values);
-        ask_again(|| execute(self.database().connection(), statement.clone())).await
+        ask_again(|| self.database().execute(statement.clone())).await
     }
 
     async fn woken(&self) -> Hint {
@@ -90,7 +90,7 @@ impl SqlStore {
     /// Whether a claim might find something, in one cheap question.
     async fn peek(&self) -> Result<bool, DbErr> {
         let statement = PEEK.bind(self.database().dialect(), [self.config_key().into()]);
-        let row = self.database().connection().query_one_raw(statement).await?;
+        let row = self.database().query_one(statement).await?;
         let found: Option<i64> = row.map(|row| row.try_get("", "found")).transpose()?;
         Ok(found != Some(0))
     }
@@ -101,9 +101,9 @@ impl SqlStore {
         if let [statement] = statements.as_slice()
             && !is_armed(Point::InSettle)
         {
-            return execute(self.database().connection(), statement.clone()).await;
+            return self.database().execute(statement.clone()).await;
         }
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin_own().await?;
         let mut settled = 0;
         for statement in statements {
             settled += execute(&transaction, statement).await?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm::{DbErr, Statement};
 
 use crate::dialect::Dialect;
 use crate::outbox::{Taken, count, millis};
@@ -70,7 +70,7 @@ impl SqlStore {
     ) -> Result<Taken, DbErr> {
         let (keys, end) = self.due_keys(turn).await?;
         let statement = sqlite_claim(self.config_key(), token, lease, turn, &keys);
-        Ok(Taken { rows: self.database().connection().query_all_raw(statement).await?, end })
+        Ok(Taken { rows: self.database().query_all(statement).await?, end })
     }
 
     /// Ordering keys that have a row to take, and the key where the walk ended before the last one.
@@ -79,7 +79,7 @@ impl SqlStore {
         let mut end = None;
         if turn.keyed > 0 {
             let statement = sqlite_heads(self.config_key(), turn);
-            for row in self.database().connection().query_all_raw(statement).await? {
+            for row in self.database().query_all(statement).await? {
                 let key: String = row.try_get("", "ordering_key")?;
                 if row.try_get("", "is_end")? {
                     end = Some(key.clone());

@@ -6,12 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use sea_orm::{ConnectionTrait, DbErr, QuerySelect, Statement};
+use sea_orm::{DbErr, QuerySelect, Statement};
 
 use crate::dialect::{Dialect, Sql};
 use crate::entity::runtime_config;
 use crate::health::clock;
-use crate::outbox::execute;
 use crate::sql_store::SqlStore;
 
 /// Above the longest lease that a worker may have, one hour.
@@ -194,11 +193,11 @@ impl SqlStore {
     }
 
     async fn bring_back(&self) -> Result<(), DbErr> {
-        let (db, dialect) = (self.database().connection(), self.database().dialect());
+        let (db, dialect) = (self.database(), self.database().dialect());
         let retry = self.longest_backoff().await?.saturating_add(AHEAD_SECONDS);
         let mut mended = 0;
         loop {
-            let found = db.query_all_raw(wrong_times(dialect, self.config_key(), retry)).await?;
+            let found = db.query_all(wrong_times(dialect, self.config_key(), retry)).await?;
             let keys: Result<Vec<i64>, _> =
                 found.iter().map(|row| row.try_get("", "seq")).collect();
             let keys = keys?;
@@ -206,15 +205,15 @@ impl SqlStore {
                 break;
             }
             let mend = MEND.bind(dialect, [dialect.keys(&keys), retry.into()]);
-            let rows = execute(db, mend).await?;
+            let rows = db.execute(mend).await?;
             mended += rows;
             // Somebody else does the same.
             if rows == 0 || keys.len() < BATCH {
                 break;
             }
         }
-        execute(db, MEND_CLEANING.bind(dialect, [self.config_key().into()])).await?;
-        execute(db, MEND_WORKERS.bind(dialect, [])).await?;
+        db.execute(MEND_CLEANING.bind(dialect, [self.config_key().into()])).await?;
+        db.execute(MEND_WORKERS.bind(dialect, [])).await?;
         if mended > 0 {
             tracing::warn!(
                 rows = mended,

@@ -5,7 +5,6 @@ use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use crate::dialect::{Dialect, Sql};
 use crate::fault::ask_again;
-use crate::outbox::execute;
 use crate::sql_store::SqlStore;
 use crate::text::note;
 
@@ -123,7 +122,7 @@ impl WorkerRegistry for SqlStore {
         let ask = || async {
             let values = [self.config_key().into(), worker_id.into()];
             let statement = OTHERS.bind(self.database().dialect(), values);
-            let row = self.database().connection().query_one_raw(statement).await?;
+            let row = self.database().query_one(statement).await?;
             let Some(row) = row else { return Ok(Others::default()) };
             let others: i64 = row.try_get("", "others")?;
             Ok(Others { any: others > 0, last_sign: row.try_get("", "latest")? })
@@ -144,11 +143,11 @@ impl SqlStore {
             let mut values = beat(heartbeat).to_vec();
             values.push(self.config_key().into());
             let statement = dialect.statement(text, values);
-            if execute(self.database().connection(), statement).await? > 0 {
+            if self.database().execute(statement).await? > 0 {
                 return Ok(());
             }
         }
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin_own().await?;
         let known =
             transaction.execute_raw(BEAT.bind(dialect, beat(heartbeat))).await?.rows_affected() > 0;
         if !known {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod suite;
+mod write_lock;
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;

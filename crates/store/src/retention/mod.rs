@@ -18,7 +18,7 @@ use self::sql::CUTOFFS;
 use self::stages::Stage;
 use crate::Database;
 use crate::fault::ask_again;
-use crate::outbox::{execute, millis};
+use crate::outbox::millis;
 use crate::sql_store::SqlStore;
 use crate::text::note;
 
@@ -93,7 +93,7 @@ impl Maintenance for SqlStore {
             next.map(millis).into(),
         ];
         let statement = END.bind(self.database().dialect(), values);
-        ask_again(|| execute(self.database().connection(), statement.clone())).await.map(drop)
+        ask_again(|| self.database().execute(statement.clone())).await.map(drop)
     }
 }
 
@@ -112,7 +112,7 @@ impl SqlStore {
             }
             let values = [self.config_key().into(), millis(first).into()];
             let create = CREATE.bind(self.database().dialect(), values);
-            execute(self.database().connection(), create).await?;
+            self.database().execute(create).await?;
             is_taken = occasion == Occasion::ByHand && self.take(&token, occasion, lease).await?;
         }
         if !is_taken {
@@ -127,13 +127,13 @@ impl SqlStore {
         let by_hand = occasion == Occasion::ByHand;
         let values = [self.config_key().into(), token.into(), millis(lease).into(), by_hand.into()];
         let take = TAKE.bind(self.database().dialect(), values);
-        Ok(execute(self.database().connection(), take).await? > 0)
+        Ok(self.database().execute(take).await? > 0)
     }
 
     /// How long until the lease may be there to take; `None` where the config has none yet.
     async fn wait(&self) -> Result<Option<Duration>, DbErr> {
         let ask = WAIT.bind(self.database().dialect(), [self.config_key().into()]);
-        let row = self.database().connection().query_one_raw(ask).await?;
+        let row = self.database().query_one(ask).await?;
         let seconds = row.map(|row| row.try_get::<i64>("", "seconds")).transpose()?;
         Ok(seconds.map(|seconds| Duration::from_secs(seconds.unsigned_abs())))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postroad_worker_core::{Occasion, RowsByKind};
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement, Value};
+use sea_orm::{DbErr, FromQueryResult, Statement, Value};
 
 use super::lease_sql::RENEW;
 use super::sql::{
@@ -113,7 +113,7 @@ impl SqlStore {
         due: Vec<(Kind, Statement)>,
         lease: Duration,
     ) -> Result<Option<RowsByKind>, DbErr> {
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin_own().await?;
         let mut deleted = RowsByKind::default();
         for (kind, statement) in due {
             *kind.of(&mut deleted) += execute(&transaction, statement).await? as u64;
@@ -243,7 +243,7 @@ impl SqlStore {
     }
 
     async fn rows<T: FromQueryResult>(&self, statement: Statement) -> Result<Vec<T>, DbErr> {
-        let rows = self.database().connection().query_all_raw(statement).await?;
+        let rows = self.database().query_all(statement).await?;
         rows.iter().map(|row| T::from_query_result(row, "")).collect()
     }
 }
