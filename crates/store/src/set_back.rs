@@ -17,7 +17,7 @@ use crate::sql_store::SqlStore;
 const AHEAD_SECONDS: i64 = 3_900;
 /// Between two looks at the database's clock. What was enqueued while it was wrong for a shorter time may not be noticed before
 /// a worker starts.
-const LOOK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(15);
 /// A step of less is not worth a search.
 const STEP_MILLIS: i64 = 60_000;
 /// Rows that are mended at a time.

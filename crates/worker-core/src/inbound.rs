@@ -21,6 +21,11 @@ const ASK_FOR_OTHERS: Duration = Duration::from_millis(250);
 /// Body bytes after which a batch is stored, however few messages it has.
 const BATCH_BYTES: usize = 8 << 20;
 
+/// How often the member of a group has to give a sign of life for another one that stops to hear of it in time.
+pub(crate) fn sign_of_member(grace: Duration) -> Duration {
+    grace.mul_f64(WAIT_FOR_OTHERS * 0.8)
+}
+
 /// Runs until stopped; a batch in hand is stored and acknowledged first.
 pub(crate) async fn run<S, C, T>(context: Arc<Context<S, C>>, transport: Arc<T>)
 where

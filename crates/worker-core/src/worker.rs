@@ -100,12 +100,19 @@ async fn watch_stop<S, C>(context: &Context<S, C>) {
     tracing::warn!("the grace period is over, leases of unsettled rows end by themselves");
 }
 
-/// A heartbeat at each interval and whenever the status changes; never ends.
+/// A heartbeat at each interval and whenever the status changes; never ends. The members of a group give one often enough for
+/// each other.
 async fn heartbeats<S: WorkerRegistry, C>(
     context: &Context<S, C>,
     transport: &impl Transport,
     worker: &WorkerIdentity,
 ) {
+    let Settings { heartbeat_interval, grace, .. } = context.settings;
+    let interval = if transport.joins_group() {
+        heartbeat_interval.min(inbound::sign_of_member(grace))
+    } else {
+        heartbeat_interval
+    };
     loop {
         let beat = Heartbeat {
             last_error: context.state.broker.error().or_else(|| transport.trouble()),
@@ -119,7 +126,7 @@ async fn heartbeats<S: WorkerRegistry, C>(
         tokio::select! {
             biased;
             () = context.state.changed.notified() => {}
-            () = sleep(context.settings.heartbeat_interval) => {}
+            () = sleep(interval) => {}
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(40);
 const FULL: Duration = Duration::from_secs(6);
-/// So long a clock is wrong: a worker looks at the database's every ten seconds.
-const WRONG: Duration = Duration::from_secs(12);
+/// So long a clock is wrong: a worker looks at the database's every fifteen seconds.
+const WRONG: Duration = Duration::from_secs(17);
 
 pub(super) const FAULTS: &[Fault] = &[
     Fault {

@@ -240,6 +240,30 @@ async fn a_worker_stopped_while_it_joins_its_group_gets_there_so_that_it_can_lea
 }
 
 #[tokio::test(start_paused = true)]
+async fn members_of_a_group_give_signs_of_life_as_often_as_one_that_stops_needs_them() {
+    let inner = MemoryTransport::new(Broker::new(), MemorySettings::default());
+    let transport = Arc::new(SlowMember { inner, joined: AtomicBool::new(false) });
+    let (store, stop) = (MemoryStore::default(), CancellationToken::new());
+    let (grace, heartbeat_interval) = (Duration::from_secs(10), Duration::from_secs(10));
+    let worker = Worker {
+        store: Arc::new(store.clone()),
+        transport,
+        codec: Arc::new(EnvelopeCodec),
+        settings: Settings { inbound: true, grace, heartbeat_interval, ..settings() },
+        identity: WorkerIdentity { id: "w".into(), host: "h".into(), pid: 1, version: "0".into() },
+    };
+    let worker = tokio::spawn(worker.run(stop.clone()));
+    until("it runs", || !store.tables().heartbeats.is_empty()).await;
+    let before = store.tables().heartbeats.len();
+    sleep(grace * 4).await;
+    // One that stops waits for half of its grace period.
+    let signs = store.tables().heartbeats.len() - before;
+    assert!(signs >= 8, "{signs} signs of life");
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_breaks_the_connection_stops_no_other_for_long() {
     let (store, broker) = (MemoryStore::default(), Broker::new());
     insert(&store, 200);
