@@ -5,7 +5,8 @@
 mod support;
 
 use amqprs::channel::{
-    BasicPublishArguments, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
+    BasicPublishArguments, ExchangeDeclareArguments, ExchangeDeleteArguments, QueueBindArguments,
+    QueueDeclareArguments,
 };
 use amqprs::{BasicProperties, FieldTable};
 use postroad_transport::testing::Rig;
@@ -125,7 +126,7 @@ async fn what_a_restart_of_the_broker_would_lose_is_refused_or_told() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ: run `cargo xtask itest`"]
-async fn a_dead_letter_exchange_that_is_missing_is_told() {
+async fn a_dead_letter_exchange_that_is_missing_or_takes_nothing_is_told() {
     let place = Place::with(QueueType::Classic, |settings| {
         settings.dead_letter_exchange = Some(format!("{}-dead", settings.exchange));
     })
@@ -135,6 +136,16 @@ async fn a_dead_letter_exchange_that_is_missing_is_told() {
     let finding = line(&findings, "dead letter exchange");
     assert_eq!(finding.level, Level::Warning, "{finding:#?}");
     assert!(finding.advice.contains("stays unacknowledged"), "{finding:#?}");
+    let dead = place.settings.dead_letter_exchange.clone().unwrap();
+    for (internal, level) in [(true, Level::Failure), (false, Level::Ok)] {
+        let admin = place.admin().await;
+        let exchange = ExchangeDeclareArguments::new(&dead, "fanout").internal(internal).finish();
+        admin.channel.exchange_declare(exchange).await.unwrap();
+        let findings = place.transport.check(BOTH).await;
+        let finding = line(&findings, "dead letter exchange");
+        assert_eq!(finding.level, level, "{finding:#?}");
+        admin.channel.exchange_delete(ExchangeDeleteArguments::new(&dead)).await.unwrap();
+    }
     place.clean_up().await;
 }
 

@@ -38,10 +38,10 @@ impl Visit {
     pub(super) async fn look(mut self, wants: Wants) -> Vec<Finding> {
         let has_exchange = self.exchange().await;
         let has_queue = self.queue().await;
-        self.dead_letter_exchange().await;
+        self.dead_letter_exchange(wants).await;
         self.bindings();
         if wants.outbound && has_exchange {
-            self.publishing().await;
+            self.publishing("publishing", self.settings.exchange.clone()).await;
         }
         if wants.inbound && has_queue {
             self.consuming().await;
@@ -95,10 +95,11 @@ impl Visit {
         true
     }
 
-    async fn dead_letter_exchange(&mut self) {
+    async fn dead_letter_exchange(&mut self, wants: Wants) {
         const CHECK: &str = "dead letter exchange";
         let Some(name) = self.settings.dead_letter_exchange.clone() else { return };
         let finding = match self.ask(passive_exchange(name.clone())).await {
+            Ok(()) if wants.inbound => return self.publishing(CHECK, name).await,
             Ok(()) => Finding::ok(CHECK, format!("`{name}` is there")),
             Err(refusal) => Finding::warning(
                 CHECK,
@@ -127,9 +128,7 @@ impl Visit {
 
     /// Asks for a message to be taken that no broker takes, because its expiration is no number. Who may not publish is told so
     /// before anybody looks at that.
-    async fn publishing(&mut self) {
-        const CHECK: &str = "publishing";
-        let exchange = self.settings.exchange.clone();
+    async fn publishing(&mut self, check: &str, exchange: String) {
         let properties = BasicProperties::default().with_expiration("never").finish();
         let arguments =
             BasicPublishArguments::new(&exchange, "postroad.doctor").mandatory(true).finish();
@@ -146,20 +145,20 @@ impl Visit {
         let user = &self.settings.username;
         let finding = match &refusal {
             Refusal::Closed { code: PRECONDITION_FAILED, .. } => {
-                Finding::ok(CHECK, format!("user `{user}` may publish to `{exchange}`"))
+                Finding::ok(check, format!("user `{user}` may publish to `{exchange}`"))
             }
             // A rule for topics, which another topic may pass.
             Refusal::Closed { code: ACCESS_REFUSED, text } if text.contains("topic") => {
                 Finding::ok(
-                    CHECK,
+                    check,
                     format!("user `{user}` may publish to some topics of `{exchange}`"),
                 )
             }
             Refusal::Closed { code: ACCESS_REFUSED, text } => {
-                Finding::failure(CHECK, text, self.grant("write", &exchange))
+                Finding::failure(check, text, self.grant("write", &exchange))
             }
             other => Finding::warning(
-                CHECK,
+                check,
                 format!("cannot be found out: {}", text(other)),
                 "look at the broker's log",
             ),
