@@ -36,14 +36,22 @@ pub(crate) struct Needs {
     pub(crate) group: bool,
     /// The worker, the broker and the database have a disk of few bytes.
     pub(crate) small_disk: bool,
+    /// The broker keeps only a few messages for a subscriber that is away.
+    pub(crate) short_queues: bool,
     /// The server of the database goes by a clock that can be set.
     pub(crate) clock: bool,
 }
 
 impl Needs {
     /// Nothing of its own.
-    pub(crate) const NOTHING: Self =
-        Self { broker: false, database: false, group: false, small_disk: false, clock: false };
+    pub(crate) const NOTHING: Self = Self {
+        broker: false,
+        database: false,
+        group: false,
+        small_disk: false,
+        short_queues: false,
+        clock: false,
+    };
     /// The broker.
     pub(crate) const BROKER: Self = Self { broker: true, ..Self::NOTHING };
     /// The server of the database.
@@ -52,6 +60,8 @@ impl Needs {
     pub(crate) const GROUP: Self = Self { group: true, ..Self::NOTHING };
     /// A disk that can be filled.
     pub(crate) const SMALL_DISK: Self = Self { small_disk: true, ..Self::ALL };
+    /// A broker that throws away what it cannot keep.
+    pub(crate) const SHORT_QUEUES: Self = Self { short_queues: true, ..Self::BROKER };
     /// A clock that can be set.
     pub(crate) const CLOCK: Self = Self { clock: true, ..Self::DATABASE };
     /// Everything that can be killed.

@@ -139,13 +139,16 @@ impl Ledger {
         missing.map(|(number, _)| number as u64).collect()
     }
 
-    /// How many must be in the inbox and are not.
+    /// How many must be in the inbox and are not, beside those that are excused.
     pub(crate) fn missing_in_inbox(&self) -> u64 {
         let mut inside = self.lock();
         let missing = Way::ALL.map(|way| {
             let column = inside.column(way);
-            let due = column.fates.iter().zip(&column.inbox);
-            due.filter(|(fate, rows)| **fate == Fate::Committed && **rows == 0).count() as u64
+            let due = column.fates.iter().zip(&column.inbox).zip(0..);
+            let missing = due.filter(|((fate, rows), number)| {
+                **fate == Fate::Committed && **rows == 0 && !column.excused.contains(number)
+            });
+            missing.count() as u64
         });
         missing.iter().sum()
     }
@@ -172,6 +175,13 @@ impl Ledger {
     /// How many were committed and have not crossed the wire.
     pub(crate) fn waiting(&self, way: Way) -> u64 {
         self.lock().column(way).waiting
+    }
+
+    /// Excuses every message that was put in and is missing now, and says how many there are.
+    pub(crate) fn excuse_missing(&self, way: Way) -> usize {
+        let missing = self.missing(way);
+        self.lock().column(way).excused.extend(&missing);
+        missing.len()
     }
 
     /// How many must arrive.

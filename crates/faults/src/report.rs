@@ -120,7 +120,7 @@ impl Record {
                 let Verdict { committed, duplicated, recovered, lost_by_broker, .. } = self.verdict;
                 let by_broker = match lost_by_broker {
                     0 => String::new(),
-                    lost => format!("lost by the killed broker {lost}  "),
+                    lost => format!("lost by the broker {lost}  "),
                 };
                 format!(
                     "{name} {:<7} {:>6.1} s  committed {committed:>6}  lost {}  phantom {}  doubled {}  wire copies {duplicated}  recovered {recovered}  {by_broker}{}{}",

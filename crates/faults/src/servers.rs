@@ -86,6 +86,13 @@ impl Servers {
         })
     }
 
+    /// A Mosquitto that keeps only a few messages for a subscriber that is away, and often tells how many it has thrown away.
+    pub(crate) async fn forgetful(folder: &Path) -> Result<Broker> {
+        fs::create_dir(folder)?;
+        let keeping = "max_queued_messages 200\nsys_interval 1\n";
+        Ok(Broker::Mosquitto(Mosquitto::start_in(folder, OPEN, keeping).await))
+    }
+
     /// A server of databases in a folder of its own, with these variables in its environment; `None` for SQLite.
     pub(crate) async fn database_in(
         db: Db,

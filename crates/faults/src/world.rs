@@ -108,6 +108,8 @@ impl World {
         let disk = if needs.small_disk { Some(Disk::mount(folder.path())?) } else { None };
         let broker = if needs.small_disk {
             Lent::Own(Servers::broker_in(cell.broker, &folder.path().join("broker")).await?)
+        } else if needs.short_queues {
+            Lent::Own(Servers::forgetful(&folder.path().join("broker")).await?)
         } else {
             servers.broker(cell.broker, needs.broker).await
         };

@@ -55,6 +55,7 @@ mod check;
 mod client;
 mod connect;
 mod door;
+mod dropped;
 mod relay;
 mod wire;
 

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::client::{Client, Gone, wait_for_end};
 use crate::connect::{Connected, Role, connect};
+use crate::dropped::Watch;
 use crate::relay::Relay;
 use crate::settings::MqttSettings;
 use crate::spool::Spool;
@@ -27,6 +28,8 @@ pub(crate) struct Link {
     settings: MqttSettings,
     /// Whether the broker had kept the session, with what came while nobody was connected.
     pub(crate) session_present: bool,
+    /// What it throws away while nobody is connected.
+    pub(crate) dropped: Option<Watch>,
 }
 
 impl Link {
@@ -39,7 +42,8 @@ impl Link {
         let role = Role { client_id: settings.client_id.clone(), clean: settings.clean_session };
         let Connected { client, relay, session_present, .. } =
             connect(settings, &role, deadline, Some(spool)).await?;
-        let link = Self { client, relay, settings: settings.clone(), session_present };
+        let link =
+            Self { client, relay, settings: settings.clone(), session_present, dropped: None };
         subscribe(&link.client, settings, deadline).await?;
         info!(session_present, "subscribed");
         Ok(link)

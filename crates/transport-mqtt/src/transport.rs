@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::check::check;
 use crate::client::{Gone, wait_for_end};
 use crate::connect::{Role, connect};
+use crate::dropped::Watch;
 use crate::link::Link;
 use crate::spool::{Spool, SpoolDepth};
 use crate::subscriber::Source;
@@ -30,7 +31,7 @@ pub struct MqttTransport {
     spool: OnceLock<Arc<Spool>>,
     /// The last subscriber's connection; held while the next one is made.
     inbound: Mutex<Previous>,
-    possible_gaps: AtomicU64,
+    possible_gaps: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -47,7 +48,7 @@ impl MqttTransport {
             settings,
             spool: OnceLock::new(),
             inbound: Mutex::default(),
-            possible_gaps: AtomicU64::new(0),
+            possible_gaps: Arc::default(),
         })
     }
 
@@ -63,7 +64,8 @@ impl MqttTransport {
         self.spool.get().map(|spool| spool.depth())
     }
 
-    /// How often, since this was made, the broker had lost the session, and what it kept for us in it.
+    /// How often, since this was made, the broker had lost the session and what it kept for us in it, or had thrown messages away
+    /// while we were not there, which may have been others'.
     pub fn possible_gaps(&self) -> u64 {
         self.possible_gaps.load(Ordering::Relaxed)
     }
@@ -90,7 +92,7 @@ impl MqttTransport {
         if spool.is_full() {
             return Err(ConnectError::Topology("the spool is full".to_owned()));
         }
-        let link = Link::open(&self.settings, spool, deadline).await?;
+        let mut link = Link::open(&self.settings, spool, deadline).await?;
         let client_id = &self.settings.client_id;
         if self.settings.clean_session {
             spool.note_session(None);
@@ -101,6 +103,7 @@ impl MqttTransport {
                 warn!(client_id, "the broker has lost our session: what it kept for us is lost");
             }
             spool.note_session(Some(client_id));
+            link.dropped = Some(Watch::start(&self.settings, spool, &self.possible_gaps));
         }
         Ok(link)
     }
@@ -135,13 +138,13 @@ impl Transport for MqttTransport {
         Ok(MqttPublisher::start(connected, &self.settings))
     }
 
-    /// Where the broker cannot be reached, or the spool is full, and the spool is not empty, this is `Ok` all the same:
-    /// the subscriber hands out what there is and ends when the spool is empty, or after ten seconds, to try for a
-    /// connection again.
     fn joins_group(&self) -> bool {
         self.settings.shared_group.is_some()
     }
 
+    /// Where the broker cannot be reached, or the spool is full, and the spool is not empty, this is `Ok` all the same:
+    /// the subscriber hands out what there is and ends when the spool is empty, or after ten seconds, to try for a
+    /// connection again.
     async fn connect_subscriber(&self) -> Result<MqttSubscriber, ConnectError> {
         let deadline = Instant::now() + self.settings.connect_timeout;
         let mut previous = self.inbound.lock().await;

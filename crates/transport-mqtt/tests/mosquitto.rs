@@ -186,6 +186,30 @@ async fn a_session_that_the_broker_lost_is_noticed_and_the_subscription_made_aga
 
 #[tokio::test]
 #[ignore = "needs Mosquitto: run `cargo xtask itest`"]
+async fn what_the_broker_throws_away_meanwhile_is_a_possible_gap() {
+    for protocol_version in [4, 5] {
+        let broker = Broker::with("allow_anonymous true\nsys_interval 1\nmax_queued_messages 10");
+        let place = Place::at(broker.address, |settings| {
+            settings.protocol_version = protocol_version;
+            settings.max_inflight = 5;
+        })
+        .await;
+        let gaps = || place.transport.inner.possible_gaps();
+        let mut subscriber = soon(place.transport.connect_subscriber()).await.unwrap();
+        until(|| place.settings.spool_dir.join("dropped").exists()).await;
+        publish_all(&place.transport, numbers(0..3)).await;
+        take(&mut subscriber, 3).await;
+        assert_eq!(gaps(), 0);
+        soon(subscriber.close()).await;
+        publish_all(&place.transport, numbers(0..40)).await;
+        let subscriber = soon(place.transport.connect_subscriber()).await.unwrap();
+        until(|| gaps() == 1).await;
+        soon(subscriber.close()).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Mosquitto: run `cargo xtask itest`"]
 async fn the_spool_is_drained_while_the_broker_is_away() {
     let mut broker = Broker::start();
     let place = Place::at(broker.address, |_| {}).await;

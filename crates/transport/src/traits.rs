@@ -45,7 +45,7 @@ pub struct Kept {
     pub messages: u64,
     /// Their size.
     pub bytes: u64,
-    /// How often the broker had lost what it kept for us.
+    /// How often the broker had lost what it kept for us, or may have thrown some of it away.
     pub possible_gaps: u64,
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use futures_util::future::LocalBoxFuture;
 
 use crate::cell::{Applies, Fault, Needs, mqtt_only, rabbitmq_only};
+use crate::ids::Way;
 use crate::servers::{Broker, Db, Kind};
 use crate::world::World;
 
@@ -19,6 +20,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// and otherwise.
 const PATIENT: Duration = Duration::from_mins(30);
 const PATIENT_TICK: Duration = Duration::from_mins(1);
+/// Far more than the broker keeps.
+const OVERFLOW: u64 = 600;
 /// What its log says then.
 const TIMED_OUT: &str = "has timed out waiting for";
 /// To notice that a queue is gone, and to make another one.
@@ -49,9 +52,9 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         id: "F26",
         title: "broker that keeps too few messages for a subscriber that is away",
-        needs: Needs::BROKER,
-        applies: overflow,
-        inject: |_| Box::pin(async { bail!("it is not run") }),
+        needs: Needs::SHORT_QUEUES,
+        applies: mqtt_only,
+        inject: overflowing,
     },
     Fault {
         id: "F27",
@@ -67,16 +70,6 @@ fn channel_closes(_: Db, broker: Kind) -> Applies {
         Kind::Rabbitmq => Applies::Yes,
         Kind::Mqtt => Applies::Covered(
             "postroad-cli e2e `privileges` (Mosquitto with an ACL), postroad-transport-mqtt `mosquitto`",
-        ),
-    }
-}
-
-fn overflow(_: Db, broker: Kind) -> Applies {
-    match broker {
-        Kind::Rabbitmq => Applies::No("a durable queue has no such limit"),
-        Kind::Mqtt => Applies::Skipped(
-            "Mosquitto tells of such a loss on $SYS only, which the worker does not read; the README names the setting"
-                .to_owned(),
         ),
     }
 }
@@ -191,6 +184,38 @@ async fn unacknowledged(world: &mut World) -> Result<()> {
     patience(world, PATIENT, PATIENT_TICK)?;
     ensure!(after > before, "RabbitMQ was patient");
     world.moved(60).await
+}
+
+/// What the broker throws away nobody can bring back, but somebody has to say so.
+fn overflowing(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        world.start_worker();
+        world.moved(30).await?;
+        let gaps = "SELECT count(*) FROM event_bus_worker WHERE possible_gaps > 0";
+        ensure!(world.sql.count(gaps).await? == 0, "a gap before there is any");
+        world.workers.remove(0).kill();
+        world.incidents(1);
+        let enough = world.ledger.committed(Way::Sender) + OVERFLOW;
+        world
+            .until(SOON * 2, "more was sent than the broker keeps", async || {
+                Ok(world.ledger.committed(Way::Sender) >= enough)
+            })
+            .await?;
+        world.start_worker();
+        world
+            .until(SOON, "the worker tells of a possible gap", async || {
+                Ok(world.sql.count(gaps).await? > 0)
+            })
+            .await?;
+        world.traffic.pause(true);
+        world.catch_up().await?;
+        world.arrive().await?;
+        let lost = world.ledger.excuse_missing(Way::Sender);
+        ensure!(lost > 0, "the broker kept everything");
+        world.notes.push(format!("the broker threw {lost} messages away, and the worker said so"));
+        world.traffic.pause(false);
+        world.moved(60).await
+    })
 }
 
 fn forgotten(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {

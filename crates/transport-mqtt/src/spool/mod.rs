@@ -239,6 +239,23 @@ impl Spool {
         self.folder.join("session")
     }
 
+    /// How many messages the broker had thrown away when it was last asked; `None` where nobody ever asked.
+    pub(crate) fn dropped(&self) -> Option<u64> {
+        fs::read_to_string(self.dropped_file()).ok()?.trim().parse().ok()
+    }
+
+    /// Notes it.
+    pub(crate) fn note_dropped(&self, messages: u64) {
+        let file = self.dropped_file();
+        if let Err(error) = fs::write(&file, messages.to_string()) {
+            warn!(file = %file.display(), %error, "what the broker throws away may be told twice or not at all");
+        }
+    }
+
+    fn dropped_file(&self) -> PathBuf {
+        self.folder.join("dropped")
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
