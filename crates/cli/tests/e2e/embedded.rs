@@ -80,6 +80,8 @@ async fn a_changed_config_is_taken_up_without_a_restart() {
     home.sql.until_count(1, &format!("{from} = 'ebmr'")).await;
     home.postroad.done(&["config", "set", "default", "source_service=erp"]);
     worker.says("config changed").await;
+    // Until then rows may still go out as they were configured.
+    until("it starts anew", async || worker.said("worker started") == 2).await;
     home.sql.execute(INSERT).await;
     home.sql.until_count(1, &format!("{from} = 'erp'")).await;
     worker.stop().await;
