@@ -216,7 +216,11 @@ impl Striker<'_> {
         };
         if let Some(hold) = hold {
             hold(proxy, true);
-            tokio::time::sleep(time).await;
+            // A broker that is back is to be reached.
+            tokio::select! {
+                () = tokio::time::sleep(time) => {}
+                _ = self.calm.wait_for(|calm| *calm) => {}
+            }
             proxy.cut();
             hold(proxy, false);
         } else {
