@@ -15,6 +15,8 @@ use crate::world::{LEASE, World, tail};
 /// What one worker more or less may take to be noticed.
 const SOON: Duration = Duration::from_secs(30);
 const CROWD: usize = 8;
+/// In this time rows are written, where nothing holds the writer up.
+const GROWS: Duration = Duration::from_secs(1);
 const BACKLOG: u64 = 20_000;
 /// The most memory that a worker may have had, whatever waits.
 const BUDGET_MIB: u64 = 150;
@@ -60,12 +62,21 @@ fn paused(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         world
             .until(SOON, "rows are claimed", async || Ok(world.sql.count(claimed).await? > 0))
             .await?;
-        world.workers[0].freeze();
+        // Not while it has the lock on a SQLite file, when everybody else would have to wait.
+        loop {
+            world.workers[0].freeze();
+            let before = world.ledger.committed(Way::Outbox);
+            tokio::time::sleep(GROWS).await;
+            if world.ledger.committed(Way::Outbox) > before {
+                break;
+            }
+            world.workers[0].go_on();
+            tokio::time::sleep(Duration::from_millis(world.dice.u64(10..100))).await;
+        }
         world.incidents(2);
         world.network.cut();
         world.network.blackhole(false);
         world.start_worker();
-        // In SQLite it may have been paused with the lock on the file, and then everybody waits.
         tokio::time::sleep(LEASE * 3).await;
         world.workers[0].go_on();
         world.moved(30).await?;
