@@ -49,7 +49,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         id: "F10",
         title: "RST, FIN, and a cut after each of many numbers of bytes",
-        needs: Needs::GROUP,
+        // What it may leave behind at a Mosquitto would slow down all that follows there.
+        needs: Needs { broker: true, ..Needs::GROUP },
         applies: always,
         inject: cut,
     },
