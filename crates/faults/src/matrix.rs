@@ -20,7 +20,7 @@ use crate::verdict::Verdict;
 use crate::world::World;
 
 /// No cell takes longer.
-const LIMIT: Duration = Duration::from_mins(10);
+const LIMIT: Duration = Duration::from_mins(20);
 
 /// Runs all cells that are wanted and writes the report. Whether none failed.
 pub(crate) async fn run(options: Options, seed: u64) -> Result<bool> {

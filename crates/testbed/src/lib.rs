@@ -4,6 +4,7 @@
 mod account;
 mod amqp_url;
 mod cluster;
+mod daemon;
 mod mariadb;
 mod mosquitto;
 mod ports;

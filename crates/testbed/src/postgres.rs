@@ -1,17 +1,15 @@
 //! A PostgreSQL of a test's own. `fsync` stays on: what is tested is that nothing is lost.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::account::Account;
+use crate::daemon::Daemon;
 use crate::ports::free_address;
-use crate::process::{Environment, Process, owned};
 use crate::wait::until_in;
 
 const USER: &str = "postroad";
@@ -24,11 +22,7 @@ const START: Duration = Duration::from_mins(1);
 pub struct Postgres {
     /// Where it listens.
     pub address: SocketAddr,
-    folder: PathBuf,
-    account: Option<Account>,
-    environment: Environment,
-    process: Option<Process>,
-    temporary: Option<TempDir>,
+    daemon: Daemon,
 }
 
 impl Postgres {
@@ -36,33 +30,20 @@ impl Postgres {
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let mut server = Self::start_in(folder.path(), &[]).await;
-        server.temporary = Some(folder);
+        server.daemon.keep(folder);
         server
     }
 
     /// In a folder that is there and empty, as on a small disk, with these variables in its environment.
     pub async fn start_in(folder: &Path, environment: &[(&str, &str)]) -> Self {
-        let account = Account::to_become("postgres");
-        fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
-        let password = folder.join("password");
-        fs::write(&password, PASSWORD).unwrap();
-        if let Some(account) = account {
-            account.own(folder);
-            account.own(&password);
-        }
-        let mut server = Self {
-            address: free_address(),
-            folder: folder.to_owned(),
-            account,
-            environment: owned(environment),
-            process: None,
-            temporary: None,
-        };
-        let mut initdb = server.command("initdb");
+        let daemon = Daemon::new(folder, "postgres", environment);
+        let password = daemon.write("password", PASSWORD);
+        let mut server = Self { address: free_address(), daemon };
+        let mut initdb = server.daemon.command(&program("initdb"));
         initdb.args(["--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8"]);
         initdb.args(["--locale", "C", "--no-sync", "--pwfile"]).arg(password);
         initdb.arg("--pgdata").arg(server.data());
-        assert!(initdb.status().unwrap().success(), "{}", server.log());
+        assert!(initdb.status().unwrap().success(), "{}", server.daemon.log());
         server.run().await;
         server
     }
@@ -71,10 +52,8 @@ impl Postgres {
     pub async fn run(&mut self) {
         until_in(START, "PostgreSQL takes clients", async || {
             // What a killed one has left behind may still be ending, which the next one takes for another server.
-            if self.process.as_mut().is_none_or(|process| !process.runs()) {
-                self.process = Some(Process::spawn(self.server()));
-            }
-            let mut ready = self.command("pg_isready");
+            self.daemon.run(self.server());
+            let mut ready = self.daemon.command(&program("pg_isready"));
             let port = self.address.port().to_string();
             ready.args(["-q", "-h", "127.0.0.1", "-p", &port]);
             ready.status().unwrap().success()
@@ -84,14 +63,12 @@ impl Postgres {
 
     /// SIGKILL, and its sessions end with it.
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill();
-        }
+        self.daemon.kill();
     }
 
     /// Ends it in good order; its sessions are cut off.
     pub async fn stop(&mut self) {
-        self.process.take().expect("it runs").end("INT").await;
+        self.daemon.end("INT").await;
     }
 
     /// The URL of a database.
@@ -105,16 +82,11 @@ impl Postgres {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.join("data")
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+        self.daemon.path("data")
     }
 
     fn server(&self) -> Command {
-        let mut server = self.command("postgres");
-        server.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let mut server = self.daemon.command(&program("postgres"));
         server.arg("-D").arg(self.data()).args(["-p", &self.address.port().to_string()]);
         for setting in
             ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
@@ -122,22 +94,6 @@ impl Postgres {
             server.args(["-c", setting]);
         }
         server
-    }
-
-    fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(program(name));
-        let log =
-            OpenOptions::new().create(true).append(true).open(self.folder.join("log")).unwrap();
-        command
-            .current_dir(&self.folder)
-            .env("HOME", &self.folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        if let Some(account) = self.account {
-            account.run(&mut command);
-        }
-        command
     }
 }
 

@@ -155,7 +155,8 @@ impl Postman {
             connect(&self.settings, "dead letters", deadline).await.map_err(|e| e.to_string())?;
         match Self::set_up(&mut link, &self.settings.exchange, deadline).await {
             Ok(()) => {
-                Ok(AmqpPublisher::start(link, self.settings.clone(), Arc::clone(&self.patience)))
+                let patience = Arc::clone(&self.patience);
+                Ok(AmqpPublisher::start(link, self.settings.clone(), patience, Arc::default()))
             }
             Err(why) => {
                 link.abandon();

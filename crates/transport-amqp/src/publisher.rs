@@ -11,6 +11,7 @@ use crate::link::Link;
 use crate::outgoing::Prepared;
 use crate::refusals::Patience;
 use crate::settings::AmqpSettings;
+use crate::trouble::Trouble;
 use crate::writer::{Job, Writer};
 
 /// Messages laid out and waiting for the window. Few: each holds its body once more.
@@ -30,12 +31,18 @@ pub struct AmqpPublisher {
 
 impl AmqpPublisher {
     /// Hands the connection, in confirm mode, to a task of its own.
-    pub(crate) fn start(link: Link, settings: AmqpSettings, patience: Arc<Patience>) -> Self {
+    pub(crate) fn start(
+        link: Link,
+        settings: AmqpSettings,
+        patience: Arc<Patience>,
+        stall: Arc<Trouble>,
+    ) -> Self {
         let frame_max = link.connection.frame_max();
         let (jobs, received) = mpsc::channel(WAITING);
         let (ended, watch) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(Writer::new(link, settings, patience, received).run(stopped, ended));
+        let writer = Writer::new(link, settings, patience, stall, received);
+        tokio::spawn(writer.run(stopped, ended));
         Self { jobs, ended: watch, stop: Mutex::new(Some(stop)), frame_max }
     }
 

@@ -28,7 +28,10 @@ pub struct AmqpTransport {
     settings: AmqpSettings,
     breaker: Arc<Breaker>,
     patience: Arc<Patience>,
+    /// With dead letters.
     trouble: Arc<Trouble>,
+    /// With a broker that confirms nothing.
+    stall: Arc<Trouble>,
     /// One set-up at a time: a consumer on a quorum queue that another connection is just making is refused.
     set_up: Mutex<()>,
 }
@@ -42,6 +45,7 @@ impl AmqpTransport {
             breaker: Arc::default(),
             patience: Arc::default(),
             trouble: Arc::default(),
+            stall: Arc::default(),
             set_up: Mutex::default(),
         })
     }
@@ -100,7 +104,7 @@ impl Transport for AmqpTransport {
     type Subscriber = AmqpSubscriber;
 
     fn trouble(&self) -> Option<String> {
-        self.trouble.text()
+        self.stall.text().or_else(|| self.trouble.text())
     }
 
     async fn connect_publisher(&self) -> Result<AmqpPublisher, ConnectError> {
@@ -111,7 +115,8 @@ impl Transport for AmqpTransport {
             return Err(error);
         }
         info!(exchange = self.settings.exchange, "connected for publishing");
-        Ok(AmqpPublisher::start(link, self.settings.clone(), Arc::clone(&self.patience)))
+        let (patience, stall) = (Arc::clone(&self.patience), Arc::clone(&self.stall));
+        Ok(AmqpPublisher::start(link, self.settings.clone(), patience, stall))
     }
 
     async fn connect_subscriber(&self) -> Result<AmqpSubscriber, ConnectError> {

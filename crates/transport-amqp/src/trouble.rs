@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Between two log lines of one kind.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The newest trouble with dead letters.
+/// The newest trouble of one kind.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     text: Mutex<Option<String>>,

@@ -16,6 +16,7 @@ use crate::probe::Probe;
 use crate::refusals::{Patience, Refusals};
 use crate::settings::AmqpSettings;
 use crate::tracker::{OutOfStep, Outcome, ReturnKey, Tracker};
+use crate::trouble::Trouble;
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,6 +28,9 @@ const OVER_A_MESSAGE: [u16; 4] = [311, 403, 406, 502];
 /// A confirm that takes longer means that the broker is short of memory or disk: nothing more is sent, and nothing is
 /// sent again.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
+
+const STALLED: &str =
+    "broker stalled: it takes messages and confirms none; does it have an alarm of memory or disk?";
 
 /// Why a connection ends.
 const CLOSED: &str = "closed";
@@ -58,6 +62,8 @@ pub(crate) struct Writer {
     jobs: mpsc::Receiver<Job>,
     tracker: Tracker<Waiter>,
     probe: Probe,
+    /// There while the broker confirms nothing.
+    stall: Arc<Trouble>,
     stalled: bool,
     opened: Instant,
     refusals: Refusals,
@@ -71,6 +77,7 @@ impl Writer {
         link: Link,
         settings: AmqpSettings,
         patience: Arc<Patience>,
+        stall: Arc<Trouble>,
         jobs: mpsc::Receiver<Job>,
     ) -> Self {
         let probe = Probe::new(settings.prefetch);
@@ -80,6 +87,7 @@ impl Writer {
             jobs,
             tracker: Tracker::new(),
             probe,
+            stall,
             stalled: false,
             opened: Instant::now(),
             refusals: Refusals::default(),
@@ -95,7 +103,9 @@ impl Writer {
         stop: oneshot::Receiver<()>,
         ended: watch::Sender<Option<String>>,
     ) {
-        match self.serve(stop).await {
+        let end = self.serve(stop).await;
+        self.stall.over();
+        match end {
             End::Closed(why) => {
                 debug!(why, "publishing connection closed");
                 self.link.close().await;
@@ -229,11 +239,10 @@ impl Writer {
         }
         let stalled = waiting >= STALLED_AFTER;
         if stalled && !self.stalled {
-            warn!(
-                in_flight = self.tracker.len(),
-                "broker stalled: it takes messages and confirms none"
-            );
+            warn!(in_flight = self.tracker.len(), "{STALLED}");
+            self.stall.is(STALLED.to_owned());
         } else if !stalled && self.stalled {
+            self.stall.over();
             info!("broker confirms again");
         }
         self.stalled = stalled;

@@ -1,10 +1,10 @@
 //! What every task of a worker is given.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::outage::chain;
@@ -24,6 +24,8 @@ pub(crate) struct Context<S, C> {
     pub(crate) state: State,
     /// Take no more work; finish what is in hand.
     pub(crate) stop: CancellationToken,
+    /// When that was noticed.
+    pub(crate) stopped_at: OnceLock<Instant>,
     /// The time for finishing is over.
     pub(crate) give_up: CancellationToken,
 }
@@ -61,6 +63,20 @@ impl<S, C> Context<S, C> {
                 () = self.give_up.cancelled() => return None,
                 () = sleep(DATABASE_PAUSE) => {}
             }
+        }
+    }
+
+    /// Waits until the worker is being stopped and the broker, last heard at that time, is too silent to be waited for.
+    pub(crate) async fn broker_is_silent(&self, heard_at: Instant) {
+        self.stop.cancelled().await;
+        let stopped_at = *self.stopped_at.get_or_init(Instant::now);
+        sleep_until(heard_at.max(stopped_at) + self.settings.confirm_patience()).await;
+    }
+
+    /// Closes a connection in good order, which a broker that does not answer does not hold up for long.
+    pub(crate) async fn part(&self, close: impl Future<Output = ()>) {
+        if timeout(self.settings.farewell_patience(), close).await.is_err() {
+            tracing::debug!("the broker did not answer to a good-bye");
         }
     }
 

@@ -51,7 +51,7 @@ where
                         {
                             leave(&context, &mut subscriber).await;
                         }
-                        return subscriber.close().await;
+                        return context.part(subscriber.close()).await;
                     }
                     Err(Disconnected(why)) => report_lost(&context, Side::Inbound, &why),
                 }

@@ -37,8 +37,7 @@ pub(crate) async fn keep<S, C, T: Transport>(
                 tokio::select! {
                     biased;
                     () = done.cancelled() => {
-                        publisher.close().await;
-                        return;
+                        return context.part(publisher.close()).await;
                     }
                     why = publisher.closed() => report_lost(context, Side::Outbound, &why),
                 }

@@ -66,6 +66,8 @@ where
     tokio::join!(lanes, link::keep(&context, &*transport, sender, &done));
 }
 
+const STOPPED: &str = "no confirm before the worker stopped";
+
 const LEASE_LOST: &str = "rows were no longer ours when they were settled";
 
 const NEVER_CLOSED: &str = "the window is never closed";
@@ -187,6 +189,7 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
         let mut served = true;
         let mut renew_at = lease.renew_at();
         let mut settle_at = Instant::now() + SETTLE_WITHIN;
+        let mut heard_at = Instant::now();
         let gave_up = loop {
             if settling.is_empty() {
                 if batch.is_done() {
@@ -204,6 +207,7 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
                     None => batch.settled.append(outcomes),
                 },
                 Some((seq, result, place)) = publishing.next() => {
+                    heard_at = Instant::now();
                     if result.is_ok() {
                         reached(Point::AfterConfirmBeforeSettle);
                     }
@@ -214,7 +218,8 @@ impl<S: OutboxStore, C: Codec, P: Publisher> Relay<S, C, P> {
                 () = sleep_until(lease.until()), if !batch.underway.is_empty() => {
                     break Some("no confirm before the lease ended");
                 }
-                () = context.give_up.cancelled() => break Some("no confirm before the worker stopped"),
+                () = context.give_up.cancelled() => break Some(STOPPED),
+                () = context.broker_is_silent(heard_at), if !batch.underway.is_empty() => break Some(STOPPED),
                 () = sleep_until(renew_at), if !batch.underway.is_empty() => {
                     let asked_at = Instant::now();
                     let call = context.store.renew(&token, settings.lease);

@@ -35,7 +35,7 @@ pub struct Settings {
     pub max_retry_count: u32,
     /// Delays between those tries.
     pub backoff: Backoff,
-    /// How long a clean stop may take.
+    /// How long a clean stop may take. A broker that does not answer takes two fifths of it, a database all of it.
     pub grace: Duration,
     /// Seeds the dice for jitter.
     pub seed: u64,
@@ -71,6 +71,16 @@ impl Settings {
     /// How often a lease is renewed while confirms are outstanding.
     pub(crate) fn renew_interval(&self) -> Duration {
         self.lease / 3
+    }
+
+    /// A stop waits no longer for the next confirm of a broker.
+    pub(crate) fn confirm_patience(&self) -> Duration {
+        self.grace.mul_f64(0.3)
+    }
+
+    /// Nor so long for the answer to a good-bye.
+    pub(crate) fn farewell_patience(&self) -> Duration {
+        self.grace / 10
     }
 
     /// How long one call of the store may take.

@@ -1,6 +1,6 @@
 //! A whole worker: both sides, cleaning up, heartbeats and a clean stop.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use postroad_fault_points::{Point, reached};
@@ -54,7 +54,10 @@ where
         let state = State::new(settings.outbound, settings.inbound);
         let give_up = CancellationToken::new();
         let worker_id = identity.id.clone();
-        let context = Arc::new(Context { store, codec, settings, worker_id, state, stop, give_up });
+        let stopped_at = OnceLock::new();
+        let context =
+            Context { store, codec, settings, worker_id, state, stop, stopped_at, give_up };
+        let context = Arc::new(context);
         let config_key = context.settings.config_key.as_str();
         tracing::info!(config_key, worker_id = %identity.id, "worker started");
         let mut sides = JoinSet::new();

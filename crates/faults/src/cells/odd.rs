@@ -73,7 +73,10 @@ fn full(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             fs::remove_file(&ballast)?;
             world.incidents(1);
             // Some of them end when they cannot write, and whoever frees the disk starts them again.
-            world.broker.own()?.revive().await;
+            let starts = world.broker.own()?.revive().await?;
+            if starts > 1 {
+                world.notes.push(format!("it took {starts} starts until every queue ran"));
+            }
             if let Some(server) = &mut world.server {
                 server.own()?.run().await;
             }

@@ -10,8 +10,12 @@ use crate::ids::Way;
 use crate::servers::{Broker, Db, Kind};
 use crate::world::World;
 
-/// Shorter than the time after which messages without a confirm are sent again.
-const ALARM: Duration = Duration::from_secs(20);
+/// Shorter than the time after which messages without a confirm are sent again,
+const ALARM: Duration = Duration::from_secs(50);
+/// and longer.
+const LONG_ALARM: Duration = Duration::from_secs(90);
+/// Messages in the queue when a worker starts.
+const WAITING: u64 = 100;
 const REFUSED: Duration = Duration::from_secs(4);
 const SOON: Duration = Duration::from_secs(30);
 /// How long RabbitMQ waits for an acknowledgement, and how often it looks, where it is hurried,
@@ -110,21 +114,49 @@ fn alarmed(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     Box::pin(async move {
         world.start_worker();
         world.moved(30).await?;
-        for (alarm, calm) in [
-            (
-                ["set_vm_memory_high_watermark", "0.0000001"],
-                ["set_vm_memory_high_watermark", "0.4"],
-            ),
-            (["set_disk_free_limit", "100000GB"], ["set_disk_free_limit", "50MB"]),
-        ] {
-            world.broker.control(&alarm)?;
-            tokio::time::sleep(ALARM).await;
-            world.broker.control(&calm)?;
-            world.moved(60).await?;
-        }
+        let memory = ["set_vm_memory_high_watermark", "0.0000001", "0.4"];
+        let disk = ["set_disk_free_limit", "100000GB", "50MB"];
         // No incident: nothing is sent again while the broker only takes its time.
-        Ok(())
+        alarm(world, memory, ALARM).await?;
+        alarm(world, disk, ALARM).await?;
+        // Given up once, and then tried with one message at a time.
+        world.incidents(2);
+        alarm(world, memory, LONG_ALARM).await?;
+        alarm(world, disk, LONG_ALARM).await?;
+
+        // What has arrived is taken in all the same.
+        world.workers.remove(0).kill();
+        world.incidents(1);
+        let enough = world.ledger.committed(Way::Sender) + WAITING;
+        world
+            .until(
+                SOON,
+                "messages wait",
+                async || Ok(world.ledger.committed(Way::Sender) >= enough),
+            )
+            .await?;
+        let [name, on, off] = memory;
+        world.broker.control(&[name, on])?;
+        world.start_worker();
+        world.moved(WAITING / 2).await?;
+        world.broker.control(&[name, off])?;
+        world.moved(60).await
     })
+}
+
+/// On for that long, while which the worker has to say so, and off again.
+async fn alarm(world: &World, [name, on, off]: [&str; 3], time: Duration) -> Result<()> {
+    let began = Instant::now();
+    world.broker.control(&[name, on])?;
+    let told = "SELECT count(*) FROM event_bus_worker WHERE last_error LIKE '%stalled%'";
+    world
+        .until(time, "the worker says that the broker is stalled", async || {
+            Ok(world.sql.count(told).await? > 0)
+        })
+        .await?;
+    tokio::time::sleep(time.saturating_sub(began.elapsed())).await;
+    world.broker.control(&[name, off])?;
+    world.moved(60).await
 }
 
 fn deleted(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
