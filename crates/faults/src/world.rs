@@ -253,7 +253,7 @@ impl World {
         mut holds: impl AsyncFnMut() -> Result<bool>,
     ) -> Result<()> {
         let began = Instant::now();
-        let limit = limit * self.launch.options.patience;
+        let limit = limit * self.patience();
         loop {
             let last = match holds().await {
                 Ok(true) => return Ok(()),
@@ -291,6 +291,18 @@ impl World {
     pub(crate) async fn until_status(&self, limit: Duration, status: &str) -> Result<()> {
         let what = format!("the status is `{status}`");
         self.until(limit, &what, async || Ok(self.status().await?.as_deref() == Some(status))).await
+    }
+
+    /// How many times as long as usual everything may take on this machine.
+    pub(crate) fn patience(&self) -> u32 {
+        self.launch.options.patience
+    }
+
+    /// Waits until a worker has rows in hand.
+    pub(crate) async fn until_claimed(&self, limit: Duration) -> Result<()> {
+        let claimed = "SELECT count(*) FROM outbound_event WHERE claim_token IS NOT NULL";
+        let any = async || Ok(self.sql.count(claimed).await? > 0);
+        self.until(limit, "rows are claimed", any).await
     }
 
     /// Puts nothing in any more until the traffic is let go on, and waits until all of it has arrived.

@@ -35,7 +35,7 @@ pub struct Settings {
     pub max_retry_count: u32,
     /// Delays between those tries.
     pub backoff: Backoff,
-    /// How long a clean stop may take. A broker that does not answer takes two fifths of it, a database all of it.
+    /// How long a clean stop may take. A broker that does not answer takes a third of it, a database all of it.
     pub grace: Duration,
     /// Seeds the dice for jitter.
     pub seed: u64,
@@ -75,7 +75,7 @@ impl Settings {
 
     /// A stop waits no longer for the next confirm of a broker.
     pub(crate) fn confirm_patience(&self) -> Duration {
-        self.grace.mul_f64(0.3)
+        self.grace / 4
     }
 
     /// Nor so long for the answer to a good-bye.

@@ -71,10 +71,12 @@ fn half_open(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         let noticed = world.until_status(DETECT + BUSY, "reconnecting").await;
         world.broker.go_on();
         noticed?;
+        world.until_status(DETECT + BUSY, "running").await?;
         world.moved(40).await?;
 
         world.network.blackhole(true);
         world.incidents(1);
+        world.until_claimed(STOP).await?;
         let mut worker = world.workers.remove(0);
         let told = Instant::now();
         worker.terminate();
@@ -82,7 +84,7 @@ fn half_open(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         let took = told.elapsed();
         ensure!(code == 0, "exit code {code}: {}", tail(&worker.log()));
         world.notes.push(format!("stopped within {:.1} s", took.as_secs_f64()));
-        ensure!(took < STOP, "it took {took:?} to stop");
+        ensure!(took < STOP * world.patience(), "it took {took:?} to stop");
         heal(world);
         world.start_worker();
         world.moved(40).await

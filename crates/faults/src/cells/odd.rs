@@ -118,7 +118,7 @@ fn jumped(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
             world.moved(30).await?;
             tokio::time::sleep(WRONG).await;
             world.network.blackhole(true);
-            world.until(SOON, "rows are claimed", async || Ok(claimed(world).await? > 0)).await?;
+            world.until_claimed(SOON).await?;
             if killed {
                 world.workers.remove(0).kill();
             }
@@ -137,10 +137,6 @@ fn jumped(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         ensure!(kept >= rows.min(30), "only {kept} of {rows} messages are remembered");
         Ok(())
     })
-}
-
-async fn claimed(world: &World) -> Result<u64> {
-    world.sql.count("SELECT count(*) FROM outbound_event WHERE claim_token IS NOT NULL").await
 }
 
 fn short(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {

@@ -104,7 +104,7 @@ async fn a_stopped_worker_gives_back_what_is_not_confirmed() {
 async fn a_stopped_worker_waits_for_a_broker_that_goes_on_to_confirm() {
     let (store, broker) = (MemoryStore::default(), Broker::recording());
     insert(&store, 3);
-    broker.set_confirm_latency(Duration::from_millis(2_500));
+    broker.set_confirm_latency(Duration::from_millis(2_200));
     let (worker, stop) = start(&store, &broker, Settings { window: 1, ..settings() });
     until("the first is on the wire", || broker.taken().len() == 1).await;
     sleep(Duration::from_secs(1)).await;
