@@ -49,12 +49,17 @@ pub(crate) async fn workers(
     for store in stores {
         let numbers: Vec<_> = args.workers.iter().copied().filter(|number| *number > 0).collect();
         let mut rates = vec![Vec::new(); numbers.len()];
-        // By turns, so that what else the machine does falls on all of them.
+        // By turns, so that what else the machine does falls on all of them, and each of them first in its turn, since the
+        // database fills up.
         for round in 1..=args.rounds.max(1) {
-            for (workers, rates) in numbers.iter().copied().zip(&mut rates) {
+            for turn in 0..numbers.len() {
+                let place = (round + turn) % numbers.len();
+                let workers = numbers[place];
                 eprintln!("workers: {}, {broker}, {workers}, round {round}", store.kind);
                 let pair = with_workers(args, store, broker, workers).await;
-                rates.push(pair.with_context(|| format!("{} with {workers} workers", store.kind))?);
+                let pair =
+                    pair.with_context(|| format!("{} with {workers} workers", store.kind))?;
+                rates[place].push(pair);
             }
         }
         found.extend(numbers.into_iter().zip(rates).map(|(number, rates)| Workers {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, OtherError};
 
 use crate::Names;
 
@@ -43,8 +43,18 @@ fn certificate(problem: &CertificateError, peer: &str, names: Names) -> String {
             names.ca
         ),
         CertificateError::Revoked => format!("the certificate of {peer} was revoked"),
+        // What `openssl req -x509` makes: an authority, which no server may be.
+        CertificateError::Other(problem) if is_authority(problem) => format!(
+            "the certificate of {peer} is self-signed, or an authority's own; give it one that an authority has \
+             signed, and name that authority in `{}`",
+            names.ca
+        ),
         other => format!("the certificate of {peer} cannot be trusted: {other}"),
     }
+}
+
+fn is_authority(OtherError(problem): &OtherError) -> bool {
+    matches!(problem.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 fn answer(alert: AlertDescription, peer: &str, names: Names) -> String {
@@ -90,6 +100,8 @@ fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[track_caller]
@@ -110,6 +122,11 @@ mod tests {
         check(
             invalid(CertificateError::UnknownIssuer),
             &["self-signed", "unknown authority", "`tls_ca_file`"],
+        );
+        let authority = OtherError(Arc::new(webpki::Error::CaUsedAsEndEntity));
+        check(
+            invalid(CertificateError::Other(authority)),
+            &["self-signed, or an authority's own", "`tls_ca_file`"],
         );
         let alert = rustls::Error::AlertReceived;
         check(alert(AlertDescription::CertificateRequired), &["demands", "`tls_cert_file`"]);

@@ -30,6 +30,8 @@ pub enum Flaw {
     Expired,
     /// It is its own authority.
     SelfSigned,
+    /// The same, and it may sign others, as what `openssl req -x509` makes.
+    Authority,
     /// It is from an authority that nobody trusts.
     UnknownAuthority,
 }
@@ -52,10 +54,11 @@ pub struct Pki {
 
 impl Flaw {
     /// Each, with words that the error about it has to hold.
-    pub const ALL: [(Self, &'static str); 4] = [
+    pub const ALL: [(Self, &'static str); 5] = [
         (Self::WrongName, "the certificate is for other names than `127.0.0.1`"),
         (Self::Expired, "has expired"),
         (Self::SelfSigned, "is self-signed or from an unknown authority"),
+        (Self::Authority, "is self-signed, or an authority's own"),
         (Self::UnknownAuthority, "is self-signed or from an unknown authority"),
     ];
 }
@@ -100,7 +103,10 @@ impl Pki {
         }
         let name = format!("server-{flaw:?}").to_lowercase();
         match flaw {
-            Flaw::SelfSigned => {
+            Flaw::SelfSigned | Flaw::Authority => {
+                if flaw == Flaw::Authority {
+                    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                }
                 let key = new_key();
                 let cert = params.self_signed(&key).expect("it can be signed");
                 self.store(&name, &cert.pem(), &key)
