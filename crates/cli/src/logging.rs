@@ -9,8 +9,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::args::LogFormat;
 
-/// Without `RUST_LOG`: our own messages from info on, others' warnings.
-const DEFAULT_FILTER: &str = "warn,postroad=info,sqlx=error,amqprs=error";
+/// Without `RUST_LOG`: our own messages from info on, warnings of others but of the clients, whose trouble we tell ourselves.
+const DEFAULT_FILTER: &str = "warn,postroad=info,sqlx=error,amqprs=error,paho_mqtt=error";
 
 /// For commands that tell in their own words what happens. To the embedded MQTT broker every goodbye is an error.
 const QUIET_FILTER: &str = "error,rumqttd=off";
