@@ -34,7 +34,7 @@ pub(crate) struct Bus {
 
 /// Runs a test on a new bus with each database there is, and takes down what it left whatever comes of the test.
 pub(crate) async fn on_servers(test: impl AsyncFn(&Bus)) {
-    for server in Server::ALL {
+    for server in Server::wanted() {
         tell(server);
         on_server(server, &test).await;
     }

@@ -26,7 +26,7 @@ pub(crate) struct Plant {
 
 /// Runs a test on a new plant with each database there is.
 pub(crate) async fn on_plant(more: &[&str], test: impl AsyncFn(&mut Plant)) {
-    for server in Server::ALL {
+    for server in Server::wanted() {
         tell(server);
         on_plant_with(server, more, &test).await;
     }

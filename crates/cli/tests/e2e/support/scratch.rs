@@ -14,7 +14,18 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    pub(crate) const ALL: [Self; 2] = [Self::Postgres, Self::Mariadb];
+    const ALL: [Self; 2] = [Self::Postgres, Self::Mariadb];
+
+    /// All, or the one that `POSTROAD_TEST_DATABASE` names.
+    pub(crate) fn wanted() -> Vec<Self> {
+        let Ok(name) = std::env::var("POSTROAD_TEST_DATABASE") else { return Self::ALL.to_vec() };
+        let named: Vec<_> = Self::ALL
+            .into_iter()
+            .filter(|server| format!("{server:?}").eq_ignore_ascii_case(&name))
+            .collect();
+        assert!(!named.is_empty(), "POSTROAD_TEST_DATABASE is `{name}`, not postgres or mariadb");
+        named
+    }
 
     fn url(self) -> String {
         let variable = match self {
