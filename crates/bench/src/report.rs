@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::ceilings::Ceiling;
 use crate::cleaning::Cleaning;
 use crate::latency::{Latency, Percentiles};
 use crate::machine::Machine;
@@ -97,9 +98,13 @@ impl Report {
 
     fn workers(&self, text: &mut String) {
         let rows = self.workers.iter().map(|row| {
-            format!("{} | {} | {:.0} | {:.0}", row.database, row.number, row.out, row.into)
+            let Workers { database, number, out, into, ceiling, .. } = row;
+            let Ceiling { out: most_out, into: most_in } = ceiling;
+            format!("{database} | {number} | {most_out:.0} | {out:.0} | {most_in:.0} | {into:.0}")
         });
-        table(text, "Workers, messages a second", "database | workers | out | in", 1, rows);
+        let header =
+            "database | workers | the two in series, out | out | the two in series, in | in";
+        table(text, "Workers, messages a second", header, 1, rows);
     }
 
     fn cleaning(&self, text: &mut String) {
@@ -115,11 +120,12 @@ impl Report {
     }
 
     fn backlog(&self, text: &mut String) {
-        let rows = self
-            .backlog
-            .iter()
-            .map(|row| format!("{} | {} | {:.0}", row.database, row.waiting, row.out));
-        table(text, "Backlog, messages a second", "database | rows waiting | out", 1, rows);
+        let rows = self.backlog.iter().map(|row| {
+            let Backlog { database, waiting, out, ceiling, .. } = row;
+            format!("{database} | {waiting} | {:.0} | {out:.0}", ceiling.out)
+        });
+        let header = "database | rows waiting | the two in series | out";
+        table(text, "Backlog, messages a second", header, 1, rows);
     }
 
     fn process(&self, text: &mut String) {

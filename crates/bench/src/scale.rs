@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::args::{Args, BrokerKind};
 use crate::bus::Bus;
+use crate::ceilings::Ceiling;
 use crate::engine::Goal;
 use crate::input;
 use crate::process::{self, Process};
@@ -28,6 +29,8 @@ pub(crate) struct Workers {
     pub(crate) number: usize,
     pub(crate) out: f64,
     pub(crate) into: f64,
+    /// Of the same run.
+    pub(crate) ceiling: Ceiling,
 }
 
 /// In messages a second.
@@ -37,6 +40,8 @@ pub(crate) struct Backlog {
     pub(crate) broker: &'static str,
     pub(crate) waiting: usize,
     pub(crate) out: f64,
+    /// Of the same run.
+    pub(crate) ceiling: Ceiling,
 }
 
 /// Every number of workers on every database; each worker has connections of its own.
@@ -49,9 +54,11 @@ pub(crate) async fn workers(
     for store in stores {
         let numbers: Vec<_> = args.workers.iter().copied().filter(|number| *number > 0).collect();
         let mut rates = vec![Vec::new(); numbers.len()];
+        let mut ceilings = Vec::new();
         // By turns, so that what else the machine does falls on all of them, and each of them first in its turn, since the
         // database fills up.
         for round in 1..=args.rounds.max(1) {
+            ceilings.push(Ceiling::measure(args, store, broker).await?);
             for turn in 0..numbers.len() {
                 let place = (round + turn) % numbers.len();
                 let workers = numbers[place];
@@ -62,12 +69,14 @@ pub(crate) async fn workers(
                 rates[place].push(pair);
             }
         }
+        let ceiling = Ceiling::median(&ceilings);
         found.extend(numbers.into_iter().zip(rates).map(|(number, rates)| Workers {
             database: store.kind.name(),
             broker: broker.name(),
             number,
             out: median(rates.iter().map(|(out, _)| *out)),
             into: median(rates.iter().map(|(_, into)| *into)),
+            ceiling,
         }));
     }
     Ok(found)
@@ -108,8 +117,10 @@ pub(crate) async fn backlogs(
     for store in stores {
         let backlogs: Vec<_> = args.backlogs.iter().copied().filter(|rows| *rows > 0).collect();
         let mut rates = vec![Vec::new(); backlogs.len()];
+        let mut ceilings = Vec::new();
         let mut key = String::new();
         for round in 1..=args.rounds.max(1) {
+            ceilings.push(Ceiling::measure(args, store, broker).await?);
             for (waiting, rates) in backlogs.iter().copied().zip(&mut rates) {
                 eprintln!("backlog: {}, {broker}, {waiting} rows, round {round}", store.kind);
                 let sample = waiting.min(SAMPLE);
@@ -123,11 +134,13 @@ pub(crate) async fn backlogs(
                 }
             }
         }
+        let ceiling = Ceiling::median(&ceilings);
         found.extend(backlogs.into_iter().zip(rates).map(|(waiting, rates)| Backlog {
             database: store.kind.name(),
             broker: broker.name(),
             waiting,
             out: median(rates.into_iter()),
+            ceiling,
         }));
         eprintln!("process: {}, {broker}", store.kind);
         processes.push(process::outbound(args, store, broker, &key, largest).await?);

@@ -16,3 +16,8 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
+
+/// What is left of two rates where each message goes through one after the other on the same machine.
+pub(crate) fn in_series(first: f64, second: f64) -> f64 {
+    1.0 / (1.0 / first + 1.0 / second)
+}

@@ -9,7 +9,7 @@ use crate::args::{Args, BrokerKind, DatabaseKind};
 use crate::bus::Bus;
 use crate::engine::Goal;
 use crate::servers::Store;
-use crate::stats::{median, per_second};
+use crate::stats::{in_series, median, per_second};
 use crate::{ceilings, input};
 
 /// One round, in messages a second.
@@ -131,9 +131,4 @@ fn summary(database: DatabaseKind, broker: BrokerKind, rounds: Vec<Round>) -> Th
         ),
         rounds,
     }
-}
-
-/// What is left of two rates where each message goes through one after the other on the same machine.
-fn in_series(first: f64, second: f64) -> f64 {
-    1.0 / (1.0 / first + 1.0 / second)
 }
