@@ -5,19 +5,12 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use postroad_testbed::{Mariadb, Mosquitto, Postgres, Rabbitmq};
 use serde::Serialize;
 use tokio::sync::OnceCell;
-use tokio::time::sleep;
 
-/// Starts after which a broker that could not write is given up.
-const REVIVALS: u32 = 3;
-/// For the queues of a node to run after its start, and between two looks.
-const QUEUES_RUN: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(500);
 /// Of Mosquitto: everybody is let in.
 const OPEN: &str = "allow_anonymous true";
 
@@ -82,9 +75,8 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// A broker in a folder of its own, as on a small disk.
+    /// A broker in a folder of its own that is there, as on a small disk.
     pub(crate) async fn broker_in(kind: Kind, folder: &Path) -> Result<Broker> {
-        fs::create_dir(folder)?;
         Ok(match kind {
             Kind::Rabbitmq => Broker::Rabbitmq(Rabbitmq::start_in(folder).await),
             Kind::Mqtt => {
@@ -158,20 +150,6 @@ impl Servers {
             Lent::Shared(cell.get_or_init(async || Arc::new(Server::start(db).await)).await.clone())
         })
     }
-}
-
-/// Whether every queue has a process after a while. RabbitMQ 3.10 may come back from a full disk with a quorum queue that
-/// has none (`noproc`), until it is started once more.
-async fn queues_run(node: &Rabbitmq) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < QUEUES_RUN {
-        let states = node.control(&["list_queues", "--quiet", "--no-table-headers", "state"]);
-        if states.is_some_and(|states| states.lines().all(|state| state == "running")) {
-            return true;
-        }
-        sleep(LOOK).await;
-    }
-    false
 }
 
 async fn start(kind: Kind) -> Broker {
@@ -249,27 +227,14 @@ impl Broker {
         }
     }
 
-    /// Makes it serve again after it could not write, and says how many starts that took. RabbitMQ may have ended, or go on
-    /// with queues that take nothing any more, and is started again; Mosquitto goes on.
-    pub(crate) async fn revive(&mut self) -> Result<u32> {
-        match self {
-            Self::Rabbitmq(node) => {
-                for start in 1..=REVIVALS {
-                    node.kill();
-                    node.run().await;
-                    if queues_run(node).await {
-                        return Ok(start);
-                    }
-                }
-                anyhow::bail!("queues of RabbitMQ do not run after {REVIVALS} starts");
-            }
-            Self::Mosquitto(mosquitto) => {
-                let starts = u32::from(!mosquitto.runs());
-                if starts > 0 {
-                    mosquitto.run().await;
-                }
-                Ok(starts)
-            }
+    /// Starts it again where it has ended by itself.
+    pub(crate) async fn revive(&mut self) {
+        let runs = match self {
+            Self::Rabbitmq(node) => node.runs(),
+            Self::Mosquitto(mosquitto) => mosquitto.runs(),
+        };
+        if !runs {
+            self.run().await;
         }
     }
 

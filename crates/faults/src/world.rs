@@ -36,6 +36,8 @@ const START: Duration = Duration::from_mins(1);
 /// For RabbitMQ to write down that it has a new queue.
 const WRITTEN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
+/// The folder of its files, in the world's.
+const BROKER: &str = "broker";
 
 /// All that a fault can be put into.
 #[derive(Debug)]
@@ -76,8 +78,8 @@ pub(crate) struct World {
     pub(crate) launch: Launch,
     recorder: Recorder,
     pub(crate) place: Place,
-    /// Goes before the folder that it is mounted at.
-    disk: Option<Disk>,
+    /// Of RabbitMQ, and of everything else. They go in this order, before the folder they are in.
+    pub(crate) disks: Vec<Disk>,
     pub(crate) folder: TempDir,
     /// The database as we know it.
     direct: String,
@@ -85,6 +87,30 @@ pub(crate) struct World {
     pub(crate) name: String,
     /// The clock of the database's server, where it can be set.
     pub(crate) clock: Option<Clock>,
+}
+
+/// The broker of a cell, and the disks that it needs.
+async fn lend_broker(
+    cell: &Cell,
+    folder: &Path,
+    servers: &Servers,
+) -> Result<(Lent<Broker>, Vec<Disk>)> {
+    let needs = cell.fault.needs;
+    let place = folder.join(BROKER);
+    let mut disks = Vec::new();
+    let broker = if needs.small_disk {
+        disks.push(Disk::mount(folder)?);
+        fs::create_dir(&place)?;
+        if cell.broker == Kind::Rabbitmq {
+            disks.insert(0, Disk::mount(&place)?);
+        }
+        Lent::Own(Servers::broker_in(cell.broker, &place).await?)
+    } else if needs.short_queues {
+        Lent::Own(Servers::forgetful(&place).await?)
+    } else {
+        servers.broker(cell.broker, needs.broker).await
+    };
+    Ok((broker, disks))
 }
 
 impl World {
@@ -105,14 +131,7 @@ impl World {
             .prefix("postroad-faults-")
             .permissions(Permissions::from_mode(0o755))
             .tempdir()?;
-        let disk = if needs.small_disk { Some(Disk::mount(folder.path())?) } else { None };
-        let broker = if needs.small_disk {
-            Lent::Own(Servers::broker_in(cell.broker, &folder.path().join("broker")).await?)
-        } else if needs.short_queues {
-            Lent::Own(Servers::forgetful(&folder.path().join("broker")).await?)
-        } else {
-            servers.broker(cell.broker, needs.broker).await
-        };
+        let (broker, disks) = lend_broker(&cell, folder.path(), servers).await?;
         let clock =
             if needs.clock { Some(Clock::new(folder.path(), "database-clock")?) } else { None };
         let server = if needs.clock || needs.small_disk {
@@ -181,7 +200,7 @@ impl World {
             launch,
             recorder,
             place,
-            disk,
+            disks,
             folder,
             direct,
             name,
@@ -414,7 +433,7 @@ impl World {
     /// Takes down what is left of it, and gives the servers back.
     pub(crate) async fn close(self, servers: &Servers) {
         drop(self.workers);
-        drop(self.disk);
+        drop(self.disks);
         drop(self.recorder);
         drop(self.traffic);
         self.sql.close().await;

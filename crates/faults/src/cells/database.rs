@@ -49,6 +49,8 @@ fn away(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         if world.cell.db == Db::Sqlite {
             let locked = world.lock_sqlite(LOCKED).await?;
             locked.await?;
+            // It lasts for longer than the lease of what was published and not settled.
+            world.incidents(1);
             return world.moved(60).await;
         }
         for kill in [false, true] {
