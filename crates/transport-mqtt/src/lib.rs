@@ -55,6 +55,7 @@ mod check;
 mod client;
 mod connect;
 mod door;
+mod drain;
 mod dropped;
 mod relay;
 mod wire;

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use postroad_transport::{Delivery, Disconnected, Incoming, Subscriber};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
+use crate::drain::Drain;
 use crate::link::Link;
 use crate::reader::Reader;
 use crate::spool::{Spool, Spooled};
 
-/// A subscriber without a connection ends after so long, to try for one again.
-const DRAIN: Duration = Duration::from_secs(10);
 /// After so long without a message the broker has no more for a subscriber that has unsubscribed.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -37,17 +36,13 @@ pub(crate) enum Source {
     /// From the broker, through the spool.
     Link { link: Arc<Link>, lost: watch::Receiver<Option<String>> },
     /// The broker cannot be reached, for this reason; what is in the spool can be stored meanwhile.
-    Spool { reason: String, until: Instant },
+    Spool { reason: String, drain: Drain },
 }
 
 impl Source {
     pub(crate) fn link(link: Arc<Link>) -> Self {
         let lost = link.lost();
         Self::Link { link, lost }
-    }
-
-    pub(crate) fn spool(reason: String) -> Self {
-        Self::Spool { reason, until: Instant::now() + DRAIN }
     }
 
     /// Waits until nothing more is to be expected, and says why.
@@ -57,8 +52,8 @@ impl Source {
                 Ok(reason) => reason.clone().unwrap_or_default(),
                 Err(_) => "the client's thread failed".to_owned(),
             },
-            Self::Spool { reason, until } => {
-                sleep_until(*until).await;
+            Self::Spool { reason, drain } => {
+                drain.over().await;
                 reason.clone()
             }
         }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use crate::check::check;
 use crate::client::{Gone, wait_for_end};
 use crate::connect::{Role, connect};
+use crate::drain::Drain;
 use crate::dropped::Watch;
 use crate::link::Link;
 use crate::spool::{Spool, SpoolDepth};
@@ -143,13 +144,14 @@ impl Transport for MqttTransport {
     }
 
     /// Where the broker cannot be reached, or the spool is full, and the spool is not empty, this is `Ok` all the same:
-    /// the subscriber hands out what there is and ends when the spool is empty, or after ten seconds, to try for a
-    /// connection again.
+    /// the subscriber hands out what there is and ends when the spool is empty, when a broker takes connections, or after ten
+    /// seconds, to try for a connection again.
     async fn connect_subscriber(&self) -> Result<MqttSubscriber, ConnectError> {
         let deadline = Instant::now() + self.settings.connect_timeout;
         let mut previous = self.inbound.lock().await;
         let spool = self.spool().await?;
         previous.end().await;
+        let began = Instant::now();
         let source = match self.link(&spool, deadline).await {
             Ok(link) => {
                 let link = Arc::new(link);
@@ -162,7 +164,12 @@ impl Transport for MqttTransport {
                     return Err(error);
                 }
                 warn!(messages, %error, "no connection, taking what is in the spool");
-                Source::spool(error.to_string())
+                let drain = if spool.is_full() {
+                    Drain::whole()
+                } else {
+                    Drain::until_back(self.settings.hosts.clone(), began.elapsed())
+                };
+                Source::Spool { reason: error.to_string(), drain }
             }
         };
         Ok(MqttSubscriber::new(spool, source, self.settings.prefetch))

@@ -53,7 +53,7 @@ pub(crate) async fn keep<S, C, T: Transport>(
     }
 }
 
-/// How soon to connect again: at once after a connection that lasted, else at the interval.
+/// How soon to connect again: an interval after the last connection was made, or after the last attempt failed.
 pub(crate) struct Pace {
     interval: Duration,
     rng: fastrand::Rng,
@@ -70,10 +70,9 @@ impl Pace {
     }
 
     pub(crate) async fn wait(&mut self) {
-        let lasted = self.connected_at.take().is_some_and(|at| at.elapsed() >= self.interval);
-        if !lasted {
-            tokio::time::sleep(jittered(self.interval, &mut self.rng)).await;
-        }
+        let lasted = self.connected_at.take().map_or(Duration::ZERO, |at| at.elapsed());
+        let interval = jittered(self.interval, &mut self.rng);
+        tokio::time::sleep(interval.saturating_sub(lasted)).await;
     }
 }
 
