@@ -132,8 +132,8 @@ fn cut(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         for _ in 1..WORKERS {
             world.start_worker();
         }
-        // Hardly a connection lasts until the intake has subscribed, so little gets through meanwhile.
-        let pace = Pace::free(2, Duration::from_millis(100));
+        // A connection is cut when it has carried enough, which takes traffic.
+        let pace = Pace::free(5, Duration::from_millis(50));
         world.set_pace(Pace { most_waiting: WAITING, ..pace }).await?;
         let began = Instant::now();
         while world.network.limited() < CUTS && began.elapsed() < CUTTING {
