@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postroad_tls::bare_host;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -52,8 +53,8 @@ impl Drop for Drain {
 
 async fn any_answers(hosts: &[(String, u16)]) -> bool {
     for (host, port) in hosts {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if matches!(timeout(LOOK, TcpStream::connect((host, *port))).await, Ok(Ok(_))) {
+        let connect = TcpStream::connect((bare_host(host), *port));
+        if matches!(timeout(LOOK, connect).await, Ok(Ok(_))) {
             return true;
         }
     }
@@ -71,7 +72,7 @@ mod tests {
     async fn it_ends_when_a_host_answers_and_the_time_of_the_attempt_is_over() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let hosts = vec![("127.0.0.1".to_owned(), 1), ("[127.0.0.1]".to_owned(), port)];
+        let hosts = vec![("127.0.0.1".to_owned(), 1), ("127.0.0.1".to_owned(), port)];
         let (began, took) = (Instant::now(), Duration::from_millis(200));
         Drain::until_back(hosts, took).over().await;
         let time = began.elapsed();
