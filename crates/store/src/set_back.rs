@@ -20,6 +20,9 @@ const AHEAD_SECONDS: i64 = 3_900;
 const LOOK: Duration = Duration::from_secs(15);
 /// A step of less is not worth a search.
 const STEP_MILLIS: i64 = 60_000;
+/// Rows with an ordering key that a worker looks at before its first claim; the rest has time until the next look, so that
+/// workers that are started all the time do not read a long queue each time.
+const FIRST_KEYED: i64 = 10_000;
 /// Rows that are mended at a time.
 const BATCH: usize = 1_000;
 
@@ -50,7 +53,7 @@ macro_rules! wrong_in_mysql {
 }
 
 /// Pending rows with a time that is too far ahead. One that a person put off has not been tried yet. Parameters: config key,
-/// seconds that a retry may be ahead, limit.
+/// seconds that a retry may be ahead, limit, how many rows with an ordering key to look at: no index knows their times.
 const FIND: Sql = Sql {
     sqlite: concat!(
         "\
@@ -60,9 +63,12 @@ WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NULL
         wrong_in_sqlite!(),
         "
 UNION ALL
-SELECT seq FROM outbound_event
-WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NOT NULL
-    AND due_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+3900 seconds') AND ",
+SELECT seq FROM (
+    SELECT seq, due_at, enqueued_at, claimed_until, retry_count, next_retry_at FROM outbound_event
+    WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NOT NULL
+    ORDER BY ordering_key, seq LIMIT $4
+)
+WHERE due_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+3900 seconds') AND ",
         wrong_in_sqlite!(),
         " LIMIT $3"
     ),
@@ -74,9 +80,12 @@ WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NULL
         wrong_in_postgres!(),
         "
 UNION ALL
-SELECT seq FROM outbound_event
-WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NOT NULL
-    AND due_at > now() + interval '3900 seconds' AND ",
+SELECT seq FROM (
+    SELECT seq, due_at, enqueued_at, claimed_until, retry_count, next_retry_at FROM outbound_event
+    WHERE config_key = $1 AND status = 'pending' AND ordering_key IS NOT NULL
+    ORDER BY ordering_key, seq LIMIT $4
+) AS keyed
+WHERE due_at > now() + interval '3900 seconds' AND ",
         wrong_in_postgres!(),
         " LIMIT $3"
     ),
@@ -87,9 +96,13 @@ WHERE due_config = $1 AND due_at > utc_timestamp(6) + INTERVAL 3900 SECOND AND "
         wrong_in_mysql!(),
         "
 UNION ALL
-SELECT seq FROM outbound_event FORCE INDEX (outbound_event_ordering)
-WHERE ordering_turn > $1 AND ordering_turn < concat($1, char(1 USING utf8mb4))
-    AND due_at > utc_timestamp(6) + INTERVAL 3900 SECOND AND ",
+SELECT seq FROM (
+    SELECT seq, due_at, enqueued_at, claimed_until, retry_count, next_retry_at
+    FROM outbound_event FORCE INDEX (outbound_event_ordering)
+    WHERE ordering_turn > $1 AND ordering_turn < concat($1, char(1 USING utf8mb4))
+    ORDER BY ordering_turn, seq LIMIT $4
+) AS keyed
+WHERE due_at > utc_timestamp(6) + INTERVAL 3900 SECOND AND ",
         wrong_in_mysql!(),
         " LIMIT $3"
     ),
@@ -164,6 +177,8 @@ WHERE last_heartbeat_at > utc_timestamp(6) + INTERVAL 1 MINUTE",
 pub(crate) struct Seen {
     at: Instant,
     millis: i64,
+    /// Whether every row was looked at since the worker began.
+    is_searched: bool,
 }
 
 impl Seen {
@@ -184,20 +199,26 @@ impl SqlStore {
             return Ok(());
         }
         let millis = clock::millis(self.database()).await?;
-        let now = Seen { at: Instant::now(), millis };
-        if before.is_none_or(|before| before.is_set_back(now)) {
-            self.bring_back().await?;
+        let now = Seen { at: Instant::now(), millis, is_searched: before.is_some() };
+        match before {
+            None => self.bring_back(FIRST_KEYED).await?,
+            Some(before) if !before.is_searched || before.is_set_back(now) => {
+                self.bring_back(i64::MAX).await?;
+            }
+            Some(_) => {}
         }
         *self.seen() = Some(now);
         Ok(())
     }
 
-    async fn bring_back(&self) -> Result<(), DbErr> {
+    /// `keyed`: as in [`FIND`].
+    async fn bring_back(&self, keyed: i64) -> Result<(), DbErr> {
         let (db, dialect) = (self.database(), self.database().dialect());
         let retry = self.longest_backoff().await?.saturating_add(AHEAD_SECONDS);
         let mut mended = 0;
         loop {
-            let found = db.query_all(wrong_times(dialect, self.config_key(), retry)).await?;
+            let find = wrong_times(dialect, self.config_key(), retry, keyed);
+            let found = db.query_all(find).await?;
             let keys: Result<Vec<i64>, _> =
                 found.iter().map(|row| row.try_get("", "seq")).collect();
             let keys = keys?;
@@ -235,9 +256,9 @@ impl SqlStore {
 }
 
 /// Rows whose times are too far ahead.
-pub(crate) fn wrong_times(dialect: Dialect, config_key: &str, retry_seconds: i64) -> Statement {
+fn wrong_times(dialect: Dialect, config_key: &str, retry_seconds: i64, keyed: i64) -> Statement {
     let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
-    FIND.bind(dialect, [config_key.into(), retry_seconds.into(), limit.into()])
+    FIND.bind(dialect, [config_key.into(), retry_seconds.into(), limit.into(), keyed.into()])
 }
 
 #[cfg(test)]
@@ -247,10 +268,10 @@ mod tests {
     /// What the clock says after ten minutes, beside the ten minutes.
     #[track_caller]
     fn check(off: i64, is_set_back: bool) {
-        let before = Seen { at: Instant::now(), millis: 1_000_000_000 };
+        let before = Seen { at: Instant::now(), millis: 1_000_000_000, is_searched: true };
         let passed = Duration::from_mins(10);
         let millis = before.millis + i64::try_from(passed.as_millis()).unwrap() + off;
-        let now = Seen { at: before.at + passed, millis };
+        let now = Seen { at: before.at + passed, millis, ..before };
         assert_eq!(before.is_set_back(now), is_set_back, "{off}");
     }
 
