@@ -2,7 +2,7 @@
 //! rows that were enqueued, claims of workers that are gone, retries, the cleaning.
 //!
 //! Whatever lies further ahead than Postroad itself ever puts it is brought back to now, when a worker begins and when it sees
-//! the clock go back. A step that is shorter than [`AHEAD_SECONDS`] delays by no more than its length.
+//! the clock go back; a long queue is searched beside the claims. A step that is shorter than [`AHEAD_SECONDS`] delays by no more than its length.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(15);
 /// A step of less is not worth a search.
 const STEP_MILLIS: i64 = 60_000;
 /// Rows with an ordering key that a worker looks at before its first claim; the rest has time until the next look, so that
-/// workers that are started all the time do not read a long queue each time.
+/// workers that are started all the time do not read a long queue each time, which takes seconds.
 const FIRST_KEYED: i64 = 10_000;
 /// Rows that are mended at a time.
 const BATCH: usize = 1_000;
@@ -177,8 +177,15 @@ WHERE last_heartbeat_at > utc_timestamp(6) + INTERVAL 1 MINUTE",
 pub(crate) struct Seen {
     at: Instant,
     millis: i64,
-    /// Whether every row was looked at since the worker began.
-    is_searched: bool,
+    search: Search,
+}
+
+/// Whether every row was looked at since the worker began, or since the clock went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    ToDo,
+    UnderWay,
+    Done,
 }
 
 impl Seen {
@@ -199,16 +206,38 @@ impl SqlStore {
             return Ok(());
         }
         let millis = clock::millis(self.database()).await?;
-        let now = Seen { at: Instant::now(), millis, is_searched: before.is_some() };
-        match before {
-            None => self.bring_back(FIRST_KEYED).await?,
-            Some(before) if !before.is_searched || before.is_set_back(now) => {
-                self.bring_back(i64::MAX).await?;
+        let now = Seen { at: Instant::now(), millis, search: Search::ToDo };
+        let begins = match before {
+            None => {
+                self.bring_back(FIRST_KEYED).await?;
+                false
             }
-            Some(_) => {}
+            // A search that is under way may have passed what is wrong only now.
+            Some(before) => before.is_set_back(now) || before.search == Search::ToDo,
+        };
+        {
+            let mut seen = self.seen();
+            let search = seen.map_or(now.search, |seen| seen.search);
+            *seen = Some(Seen { search: if begins { Search::UnderWay } else { search }, ..now });
         }
-        *self.seen() = Some(now);
+        if begins {
+            tokio::spawn(self.clone().bring_back_all());
+        }
         Ok(())
+    }
+
+    /// Where it fails, the next look begins anew.
+    async fn bring_back_all(self) {
+        let search = match self.bring_back(i64::MAX).await {
+            Ok(()) => Search::Done,
+            Err(error) => {
+                tracing::debug!(%error, "no search for times of a clock that was set back");
+                Search::ToDo
+            }
+        };
+        if let Some(seen) = self.seen().as_mut() {
+            seen.search = search;
+        }
     }
 
     /// `keyed`: as in [`FIND`].
@@ -268,7 +297,7 @@ mod tests {
     /// What the clock says after ten minutes, beside the ten minutes.
     #[track_caller]
     fn check(off: i64, is_set_back: bool) {
-        let before = Seen { at: Instant::now(), millis: 1_000_000_000, is_searched: true };
+        let before = Seen { at: Instant::now(), millis: 1_000_000_000, search: Search::Done };
         let passed = Duration::from_mins(10);
         let millis = before.millis + i64::try_from(passed.as_millis()).unwrap() + off;
         let now = Seen { at: before.at + passed, millis, ..before };

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use postroad_transport::{ConnectError, Publisher, Transport};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, jittered};
 use crate::state::Side;
+
+/// Nothing is published for so long while the worker was never subscribed.
+const INBOX_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The connection, while there is one.
 pub(crate) type Link<P> = Option<Arc<P>>;
@@ -33,6 +36,11 @@ pub(crate) async fn keep<S, C, T: Transport>(
                 pace.connected();
                 report_connected(context, Side::Outbound);
                 let publisher = Arc::new(publisher);
+                tokio::select! {
+                    biased;
+                    () = done.cancelled() => {}
+                    () = inbox(context) => {}
+                }
                 link.send_replace(Some(Arc::clone(&publisher)));
                 tokio::select! {
                     biased;
@@ -51,6 +59,13 @@ pub(crate) async fn keep<S, C, T: Transport>(
             () = pace.wait() => {}
         }
     }
+}
+
+/// Waits for the first subscription, for a while: the answer to a request may come at once, and a broker throws away what
+/// nobody has subscribed to yet.
+async fn inbox<S, C>(context: &Context<S, C>) {
+    // Elapsed: whoever cannot receive can send all the same.
+    timeout(INBOX_PATIENCE, context.state.has_inbox.cancelled()).await.ok();
 }
 
 /// How soon to connect again: an interval after the last connection was made, or after the last attempt failed.

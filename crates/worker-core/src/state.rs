@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) changed: Notify,
     /// The database knows that this worker is stopping.
     pub(crate) stop_is_known: CancellationToken,
+    /// The intake was connected, once at least, or is not wanted.
+    pub(crate) has_inbox: CancellationToken,
     sides: Mutex<Sides>,
 }
 
@@ -51,6 +53,10 @@ enum Connection {
 impl State {
     pub(crate) fn new(outbound: bool, inbound: bool) -> Self {
         let wanted = |yes| if yes { Connection::NotYet } else { Connection::NotWanted };
+        let has_inbox = CancellationToken::new();
+        if !inbound {
+            has_inbox.cancel();
+        }
         Self {
             totals: Totals::default(),
             database: Outage::of("database", "database not available, trying again until it is"),
@@ -58,6 +64,7 @@ impl State {
             quiet: Quiet::default(),
             changed: Notify::new(),
             stop_is_known: CancellationToken::new(),
+            has_inbox,
             sides: Mutex::new(Sides {
                 outbound: wanted(outbound),
                 inbound: wanted(inbound),
@@ -78,6 +85,9 @@ impl State {
 
     pub(crate) fn connected(&self, side: Side) {
         self.set(side, Connection::Up);
+        if side == Side::Inbound {
+            self.has_inbox.cancel();
+        }
     }
 
     pub(crate) fn disconnected(&self, side: Side) {

@@ -208,11 +208,19 @@ async fn the_first_message_taken_in_is_told_before_the_next_heartbeat_is_due() {
     worker.await.unwrap();
 }
 
-/// Takes a second to join its group.
+/// Takes its time to join its group.
 #[derive(Debug)]
 struct SlowMember {
     inner: MemoryTransport,
+    takes: Duration,
     joined: AtomicBool,
+}
+
+impl SlowMember {
+    fn of(broker: &Broker, takes: Duration) -> Arc<Self> {
+        let inner = MemoryTransport::new(broker.clone(), MemorySettings::default());
+        Arc::new(Self { inner, takes, joined: AtomicBool::new(false) })
+    }
 }
 
 impl Transport for SlowMember {
@@ -228,7 +236,7 @@ impl Transport for SlowMember {
     }
 
     async fn connect_subscriber(&self) -> Result<MemorySubscriber, ConnectError> {
-        sleep(Duration::from_secs(1)).await;
+        sleep(self.takes).await;
         let subscriber = self.inner.connect_subscriber().await?;
         self.joined.store(true, Ordering::Relaxed);
         Ok(subscriber)
@@ -237,8 +245,7 @@ impl Transport for SlowMember {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_stopped_while_it_joins_its_group_gets_there_so_that_it_can_leave() {
-    let inner = MemoryTransport::new(Broker::new(), MemorySettings::default());
-    let transport = Arc::new(SlowMember { inner, joined: AtomicBool::new(false) });
+    let transport = SlowMember::of(&Broker::new(), Duration::from_secs(1));
     let stop = CancellationToken::new();
     let worker = Worker {
         store: Arc::new(MemoryStore::default()),
@@ -254,10 +261,41 @@ async fn a_worker_stopped_while_it_joins_its_group_gets_there_so_that_it_can_lea
     assert!(transport.joined.load(Ordering::Relaxed), "it was dropped on its way");
 }
 
+/// How long a worker takes to publish a row, whose intake takes so long to be there.
+async fn with_slow_intake(takes: Duration) -> Duration {
+    let (store, stop) = (MemoryStore::default(), CancellationToken::new());
+    insert(&store, 1);
+    let worker = Worker {
+        store: Arc::new(store.clone()),
+        transport: SlowMember::of(&Broker::new(), takes),
+        codec: Arc::new(EnvelopeCodec),
+        settings: Settings { inbound: true, ..settings() },
+        identity: WorkerIdentity { id: "w".into(), host: "h".into(), pid: 1, version: "0".into() },
+    };
+    let began = Instant::now();
+    let worker = tokio::spawn(worker.run(stop.clone()));
+    until("the row is published", || pending(&store) == 0).await;
+    let took = began.elapsed();
+    stop.cancel();
+    worker.await.unwrap();
+    took
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_before_the_worker_can_receive_an_answer_to_it() {
+    let took = with_slow_intake(Duration::from_secs(1)).await;
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_cannot_receive_sends_all_the_same() {
+    let took = with_slow_intake(Duration::from_hours(1)).await;
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn members_of_a_group_give_signs_of_life_as_often_as_one_that_stops_needs_them() {
-    let inner = MemoryTransport::new(Broker::new(), MemorySettings::default());
-    let transport = Arc::new(SlowMember { inner, joined: AtomicBool::new(false) });
+    let transport = SlowMember::of(&Broker::new(), Duration::from_secs(1));
     let (store, stop) = (MemoryStore::default(), CancellationToken::new());
     let (grace, heartbeat_interval) = (Duration::from_secs(10), Duration::from_secs(10));
     let worker = Worker {
