@@ -63,7 +63,7 @@ pub fn claim_in_postgres(
 
 /// What a claim in MySQL begins with: the first rows of ordering keys.
 pub fn mysql_heads(config_key: &str, stretch: usize) -> Statement {
-    heads_between(config_key, &format!("{config_key}\u{1}"), stretch)
+    heads_between(config_key, config_key, stretch)
 }
 
 /// What it goes on with: which of them nobody may be writing an earlier row for, and locks of those that are due, and of due
