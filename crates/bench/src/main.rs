@@ -47,21 +47,8 @@ async fn main() -> Result<()> {
     for kind in &args.databases {
         stores.push(Store::open(*kind, folder.path()).await?);
     }
-    let report = run(&args, &stores).await?;
-    println!("{}", report.markdown());
-    if let Some(file) = &args.json {
-        write(file, &serde_json::to_string_pretty(&report)?)?;
-    }
-    if let Some(folder) = &args.out {
-        save(folder, &report)?;
-    }
-    Ok(())
-}
-
-async fn run(args: &Args, stores: &[Store]) -> Result<Report> {
-    let first = *args.brokers.first().context("--brokers is empty")?;
     let mut report = Report {
-        machine: Machine::look(stores).await,
+        machine: Machine::look(&stores).await,
         messages: args.messages,
         payload_bytes: args.bytes,
         rounds: args.rounds,
@@ -73,6 +60,20 @@ async fn run(args: &Args, stores: &[Store]) -> Result<Report> {
         backlog: Vec::new(),
         process: Vec::new(),
     };
+    let outcome = run(&args, &stores, &mut report).await;
+    // What was measured is told, also where something went wrong later.
+    println!("{}", report.markdown());
+    if let Some(file) = &args.json {
+        write(file, &serde_json::to_string_pretty(&report)?)?;
+    }
+    if let Some(folder) = &args.out {
+        save(folder, &report)?;
+    }
+    outcome
+}
+
+async fn run(args: &Args, stores: &[Store], report: &mut Report) -> Result<()> {
+    let first = *args.brokers.first().context("--brokers is empty")?;
     if args.wants(Part::Throughput) {
         report.throughput = throughput::measure(args, stores).await?;
     }
@@ -90,9 +91,9 @@ async fn run(args: &Args, stores: &[Store]) -> Result<Report> {
         report.cleaning = cleaning::measure(args, stores, first).await?;
     }
     if args.wants(Part::Backlog) {
-        (report.backlog, report.process) = scale::backlogs(args, stores, first).await?;
+        scale::backlogs(args, stores, first, report).await?;
     }
-    Ok(report)
+    Ok(())
 }
 
 fn save(folder: &Path, report: &Report) -> Result<()> {

@@ -12,7 +12,8 @@ use crate::bus::Bus;
 use crate::ceilings::Ceiling;
 use crate::engine::Goal;
 use crate::input;
-use crate::process::{self, Process};
+use crate::process;
+use crate::report::Report;
 use crate::servers::Store;
 use crate::stats::{median, per_second};
 
@@ -111,8 +112,8 @@ pub(crate) async fn backlogs(
     args: &Args,
     stores: &[Store],
     broker: BrokerKind,
-) -> Result<(Vec<Backlog>, Vec<Process>)> {
-    let (mut found, mut processes) = (Vec::new(), Vec::new());
+    report: &mut Report,
+) -> Result<()> {
     let largest = args.backlogs.iter().copied().max().unwrap_or_default();
     for store in stores {
         let backlogs: Vec<_> = args.backlogs.iter().copied().filter(|rows| *rows > 0).collect();
@@ -135,7 +136,7 @@ pub(crate) async fn backlogs(
             }
         }
         let ceiling = Ceiling::median(&ceilings);
-        found.extend(backlogs.into_iter().zip(rates).map(|(waiting, rates)| Backlog {
+        report.backlog.extend(backlogs.into_iter().zip(rates).map(|(waiting, rates)| Backlog {
             database: store.kind.name(),
             broker: broker.name(),
             waiting,
@@ -143,10 +144,10 @@ pub(crate) async fn backlogs(
             ceiling,
         }));
         eprintln!("process: {}, {broker}", store.kind);
-        processes.push(process::outbound(args, store, broker, &key, largest).await?);
-        processes.push(process::inbound(args, store, broker).await?);
+        report.process.push(process::outbound(args, store, broker, &key, largest).await?);
+        report.process.push(process::inbound(args, store, broker).await?);
     }
-    Ok((found, processes))
+    Ok(())
 }
 
 /// Publishes the first rows of a backlog; how long that took.

@@ -1,5 +1,6 @@
 //! `postroad status`.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -120,15 +121,20 @@ fn config_cells(config: &ConfigStatus) -> Vec<Cell> {
         Cell::new(&config.broker_type),
         state(worker),
         Cell::new(outbound.pending),
-        Cell::new(outbound.published),
+        counted(outbound.published, outbound.published_estimated),
         Cell::new(outbound.invalid),
         Cell::new(outbound.error),
         optional(outbound.oldest_pending_seconds.map(|seconds| format!("{seconds} s"))),
         Cell::new(inbound.pending),
-        Cell::new(inbound.processed),
+        counted(inbound.processed, inbound.processed_estimated),
         Cell::new(inbound.error),
         Cell::new(config.quarantined),
     ]
+}
+
+/// A number, that it is an estimate where it is one.
+fn counted(number: impl Display, is_estimated: bool) -> Cell {
+    Cell::new(if is_estimated { format!("~{number}") } else { number.to_string() })
 }
 
 /// `None` where nothing was ever cleaned, and nothing is due.
@@ -142,7 +148,7 @@ fn maintenance_cells(config: &ConfigStatus) -> Option<Vec<Cell>> {
         optional(run.last_finished_at.as_ref()),
         optional(run.last_result.as_ref().map(|result| short(result, 60))),
         Cell::new(run.deleted.total()),
-        Cell::new(run.rows_left),
+        counted(run.rows_left, run.rows_left_estimated),
         optional(run.next_run_at.as_ref()),
         if run.overdue { state("overdue") } else { Cell::new("no") },
     ])

@@ -5,6 +5,7 @@ pub mod outbox;
 pub mod quarantine;
 pub mod retention;
 pub mod status;
+mod stretch;
 pub mod trace;
 
 use postroad_worker_core::StoreError;

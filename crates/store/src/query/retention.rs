@@ -8,15 +8,22 @@ use serde::Serialize;
 
 use crate::Database;
 use crate::dialect::Sql;
-use crate::fault::ask;
+use crate::fault::{ask, store_error};
 use crate::retention;
 
+use super::stretch::{INBOX, OUTBOX, Stretches};
+
+/// Where there are very many messages, no more notes of old ones are looked at for the status.
+const NOTES: i64 = 100_000;
+
+/// Parameters of this and the next: the ends of a stretch.
 const DUE_OUTBOUND: Sql = Sql {
     sqlite: "\
 SELECT o.config_key, sum(o.status = 'published') AS published, sum(o.status = 'invalid') AS invalid,
     sum(o.status = 'error') AS error
 FROM outbound_event AS o JOIN event_bus_runtime_config AS c ON c.config_key = o.config_key
-WHERE o.status <> 'pending' AND strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(o.published_at, o.updated_at))
+WHERE o.seq >= $1 AND o.seq < $2 AND o.status <> 'pending'
+    AND strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(o.published_at, o.updated_at))
     < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || CASE o.status WHEN 'published' THEN c.retention_days_published
         WHEN 'invalid' THEN c.retention_days_invalid WHEN 'error' THEN c.retention_days_error END || ' days')
 GROUP BY o.config_key",
@@ -24,7 +31,7 @@ GROUP BY o.config_key",
 SELECT o.config_key, count(*) FILTER (WHERE o.status = 'published') AS published,
     count(*) FILTER (WHERE o.status = 'invalid') AS invalid, count(*) FILTER (WHERE o.status = 'error') AS error
 FROM outbound_event AS o JOIN event_bus_runtime_config AS c ON c.config_key = o.config_key
-WHERE o.status <> 'pending' AND coalesce(o.published_at, o.updated_at)
+WHERE o.seq >= $1 AND o.seq < $2 AND o.status <> 'pending' AND coalesce(o.published_at, o.updated_at)
     < now() - interval '1 day' * CASE o.status WHEN 'published' THEN c.retention_days_published
         WHEN 'invalid' THEN c.retention_days_invalid WHEN 'error' THEN c.retention_days_error END
 GROUP BY o.config_key",
@@ -32,7 +39,7 @@ GROUP BY o.config_key",
 SELECT o.config_key, count(CASE WHEN o.status = 'published' THEN 1 END) AS published,
     count(CASE WHEN o.status = 'invalid' THEN 1 END) AS invalid, count(CASE WHEN o.status = 'error' THEN 1 END) AS error
 FROM outbound_event AS o JOIN event_bus_runtime_config AS c ON c.config_key = o.config_key
-WHERE o.status <> 'pending' AND coalesce(o.published_at, o.updated_at)
+WHERE o.seq >= $1 AND o.seq < $2 AND o.status <> 'pending' AND coalesce(o.published_at, o.updated_at)
     < utc_timestamp(6) - INTERVAL CASE o.status WHEN 'published' THEN c.retention_days_published
         WHEN 'invalid' THEN c.retention_days_invalid WHEN 'error' THEN c.retention_days_error END DAY
 GROUP BY o.config_key",
@@ -42,7 +49,8 @@ const DUE_INBOUND: Sql = Sql {
     sqlite: "\
 SELECT e.config_key, sum(e.status = 'processed') AS processed, sum(e.status = 'error') AS error
 FROM inbound_event AS e JOIN event_bus_runtime_config AS c ON c.config_key = e.config_key
-WHERE e.status <> 'pending' AND strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(e.processed_at, e.enqueued_at))
+WHERE e.seq >= $1 AND e.seq < $2 AND e.status <> 'pending'
+    AND strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(e.processed_at, e.enqueued_at))
     < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || CASE e.status WHEN 'processed' THEN c.retention_days_processed
         WHEN 'error' THEN c.retention_days_error END || ' days')
 GROUP BY e.config_key",
@@ -50,7 +58,7 @@ GROUP BY e.config_key",
 SELECT e.config_key, count(*) FILTER (WHERE e.status = 'processed') AS processed,
     count(*) FILTER (WHERE e.status = 'error') AS error
 FROM inbound_event AS e JOIN event_bus_runtime_config AS c ON c.config_key = e.config_key
-WHERE e.status <> 'pending' AND coalesce(e.processed_at, e.enqueued_at)
+WHERE e.seq >= $1 AND e.seq < $2 AND e.status <> 'pending' AND coalesce(e.processed_at, e.enqueued_at)
     < now() - interval '1 day' * CASE e.status WHEN 'processed' THEN c.retention_days_processed
         WHEN 'error' THEN c.retention_days_error END
 GROUP BY e.config_key",
@@ -58,7 +66,7 @@ GROUP BY e.config_key",
 SELECT e.config_key, count(CASE WHEN e.status = 'processed' THEN 1 END) AS processed,
     count(CASE WHEN e.status = 'error' THEN 1 END) AS error
 FROM inbound_event AS e JOIN event_bus_runtime_config AS c ON c.config_key = e.config_key
-WHERE e.status <> 'pending' AND coalesce(e.processed_at, e.enqueued_at)
+WHERE e.seq >= $1 AND e.seq < $2 AND e.status <> 'pending' AND coalesce(e.processed_at, e.enqueued_at)
     < utc_timestamp(6) - INTERVAL CASE e.status WHEN 'processed' THEN c.retention_days_processed
         WHEN 'error' THEN c.retention_days_error END DAY
 GROUP BY e.config_key",
@@ -82,34 +90,43 @@ WHERE q.received_at < utc_timestamp(6) - INTERVAL c.retention_days_quarantined D
 GROUP BY q.config_key",
 };
 
-/// Notes of messages whose row is gone, or due itself and so gone before them.
+/// Notes of messages whose row is gone, or due itself and so gone before them. Parameter: how many old ones to look at.
 const DUE_DEDUPE: Sql = Sql {
     sqlite: "\
 SELECT d.config_key, count(*) AS dedupe
-FROM event_bus_runtime_config AS c JOIN inbound_dedupe AS d ON d.config_key = c.config_key
-    AND d.created_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || c.retention_days_dedupe || ' days')
-LEFT JOIN inbound_event AS e ON e.id = d.inbound_id
+FROM (
+    SELECT c.config_key, c.retention_days_processed, c.retention_days_error, d.inbound_id
+    FROM event_bus_runtime_config AS c JOIN inbound_dedupe AS d ON d.config_key = c.config_key
+        AND d.created_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || c.retention_days_dedupe || ' days')
+    LIMIT $1
+) AS d LEFT JOIN inbound_event AS e ON e.id = d.inbound_id
 WHERE e.id IS NULL OR strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(e.processed_at, e.enqueued_at))
-    < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || CASE e.status WHEN 'processed' THEN c.retention_days_processed
-        WHEN 'error' THEN c.retention_days_error END || ' days')
+    < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || CASE e.status WHEN 'processed' THEN d.retention_days_processed
+        WHEN 'error' THEN d.retention_days_error END || ' days')
 GROUP BY d.config_key",
     postgres: "\
 SELECT d.config_key, count(*) AS dedupe
-FROM event_bus_runtime_config AS c JOIN inbound_dedupe AS d ON d.config_key = c.config_key
-    AND d.created_at < now() - interval '1 day' * c.retention_days_dedupe
-LEFT JOIN inbound_event AS e ON e.id = d.inbound_id
+FROM (
+    SELECT c.config_key, c.retention_days_processed, c.retention_days_error, d.inbound_id
+    FROM event_bus_runtime_config AS c JOIN inbound_dedupe AS d ON d.config_key = c.config_key
+        AND d.created_at < now() - interval '1 day' * c.retention_days_dedupe
+    LIMIT $1
+) AS d LEFT JOIN inbound_event AS e ON e.id = d.inbound_id
 WHERE e.id IS NULL OR coalesce(e.processed_at, e.enqueued_at)
-    < now() - interval '1 day' * CASE e.status WHEN 'processed' THEN c.retention_days_processed
-        WHEN 'error' THEN c.retention_days_error END
+    < now() - interval '1 day' * CASE e.status WHEN 'processed' THEN d.retention_days_processed
+        WHEN 'error' THEN d.retention_days_error END
 GROUP BY d.config_key",
     mysql: "\
 SELECT d.config_key, count(*) AS dedupe
-FROM event_bus_runtime_config AS c JOIN inbound_dedupe AS d ON d.config_key = c.config_key
-    AND d.created_at < utc_timestamp(6) - INTERVAL c.retention_days_dedupe DAY
-LEFT JOIN inbound_event AS e ON e.id = d.inbound_id
+FROM (
+    SELECT c.config_key, c.retention_days_processed, c.retention_days_error, d.inbound_id
+    FROM event_bus_runtime_config AS c JOIN inbound_dedupe AS d ON d.config_key = c.config_key
+        AND d.created_at < utc_timestamp(6) - INTERVAL c.retention_days_dedupe DAY
+    LIMIT $1
+) AS d LEFT JOIN inbound_event AS e ON e.id = d.inbound_id
 WHERE e.id IS NULL OR coalesce(e.processed_at, e.enqueued_at)
-    < utc_timestamp(6) - INTERVAL CASE e.status WHEN 'processed' THEN c.retention_days_processed
-        WHEN 'error' THEN c.retention_days_error END DAY
+    < utc_timestamp(6) - INTERVAL CASE e.status WHEN 'processed' THEN d.retention_days_processed
+        WHEN 'error' THEN d.retention_days_error END DAY
 GROUP BY d.config_key",
 };
 
@@ -159,6 +176,8 @@ pub struct MaintenanceStatus {
     pub deleted: RowsByKind,
     /// Rows that are due for deletion now.
     pub rows_left: u64,
+    /// Whether the tables are so long that this is an estimate.
+    pub rows_left_estimated: bool,
 }
 
 impl MaintenanceStatus {
@@ -181,9 +200,14 @@ pub struct OlderThan {
     pub dedupe: Option<String>,
 }
 
-/// The rows of each config that are due for deletion now. Reads only; a config without any is left out.
+/// The rows of each config that are due for deletion now. Reads only; a config without any is left out. It looks at every row,
+/// which takes its time where there are many: some seconds a million.
 pub async fn due(db: &Database) -> Result<BTreeMap<String, RowsByKind>, StoreError> {
-    ask(count_due(db)).await
+    let count = async {
+        let (outbox, inbox) = (Stretches::all(db, OUTBOX).await?, Stretches::all(db, INBOX).await?);
+        count_due(db, &outbox, &inbox, i64::MAX).await
+    };
+    count.await.map_err(|error| store_error(&error))
 }
 
 /// Until when a config keeps each kind, by the database's clock; `None` where there is no such config.
@@ -202,34 +226,48 @@ pub async fn older_than(db: &Database, config_key: &str) -> Result<Option<OlderT
 /// How cleaning goes, by config.
 pub(super) async fn maintenance(
     db: &Database,
+    outbox: &Stretches,
+    inbox: &Stretches,
 ) -> Result<BTreeMap<String, MaintenanceStatus>, DbErr> {
     let mut status: BTreeMap<String, MaintenanceStatus> = BTreeMap::new();
     for run in rows::<Run>(db, RUNS).await? {
         status.insert(run.config_key.clone(), run.into());
     }
-    for (config_key, due) in count_due(db).await? {
-        status.entry(config_key).or_default().rows_left = due.total();
+    let notes = if inbox.are_samples() { NOTES } else { i64::MAX };
+    let due = count_due(db, outbox, inbox, notes).await?;
+    for (config_key, due) in due {
+        let status = status.entry(config_key).or_default();
+        status.rows_left = due.total();
+        status.rows_left_estimated = outbox.are_samples() || inbox.are_samples();
     }
     Ok(status)
 }
 
-async fn count_due(db: &Database) -> Result<BTreeMap<String, RowsByKind>, DbErr> {
+/// `notes`: as in [`DUE_DEDUPE`].
+async fn count_due(
+    db: &Database,
+    outbox: &Stretches,
+    inbox: &Stretches,
+    notes: i64,
+) -> Result<BTreeMap<String, RowsByKind>, DbErr> {
     let mut due: BTreeMap<String, RowsByKind> = BTreeMap::new();
-    for row in rows::<DueOutbound>(db, DUE_OUTBOUND).await? {
+    for (row, times) in outbox.rows::<DueOutbound>(db, DUE_OUTBOUND).await? {
         let rows = due.entry(row.config_key).or_default();
-        rows.published += row.published.unsigned_abs();
-        rows.invalid += row.invalid.unsigned_abs();
-        rows.error += row.error.unsigned_abs();
+        rows.published += (row.published * times).unsigned_abs();
+        rows.invalid += (row.invalid * times).unsigned_abs();
+        rows.error += (row.error * times).unsigned_abs();
     }
-    for row in rows::<DueInbound>(db, DUE_INBOUND).await? {
+    for (row, times) in inbox.rows::<DueInbound>(db, DUE_INBOUND).await? {
         let rows = due.entry(row.config_key).or_default();
-        rows.processed += row.processed.unsigned_abs();
-        rows.error += row.error.unsigned_abs();
+        rows.processed += (row.processed * times).unsigned_abs();
+        rows.error += (row.error * times).unsigned_abs();
     }
     for row in rows::<DueQuarantined>(db, DUE_QUARANTINED).await? {
         due.entry(row.config_key).or_default().quarantined += row.quarantined.unsigned_abs();
     }
-    for row in rows::<DueDedupe>(db, DUE_DEDUPE).await? {
+    let old = DUE_DEDUPE.bind(db.dialect(), [notes.into()]);
+    for row in db.connection().query_all_raw(old).await? {
+        let row = DueDedupe::from_query_result(&row, "")?;
         due.entry(row.config_key).or_default().dedupe += row.dedupe.unsigned_abs();
     }
     Ok(due)
@@ -305,6 +343,7 @@ impl From<Run> for MaintenanceStatus {
                 dedupe: run.deleted_dedupe.unsigned_abs(),
             },
             rows_left: 0,
+            rows_left_estimated: false,
         }
     }
 }

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use serde::Serialize;
 
 use super::retention::{MaintenanceStatus, maintenance};
+use super::stretch::{INBOX, OUTBOX, Stretches};
 use crate::Database;
 use crate::dialect::Sql;
 use crate::fault::ask;
@@ -102,6 +103,85 @@ SELECT config_key,
     count(CASE WHEN status = 'processed' THEN 1 END) AS processed,
     count(CASE WHEN status = 'error' THEN 1 END) AS error
 FROM inbound_event GROUP BY config_key",
+);
+
+/// The same of a long table: what waits, by its indexes.
+const WAITING: Sql = Sql {
+    sqlite: "\
+SELECT config_key, count(*) AS pending, 0 AS published, 0 AS invalid, 0 AS error,
+    max(0, CAST(strftime('%s', 'now') AS INTEGER) - min(CAST(strftime('%s', created_at) AS INTEGER)))
+        AS oldest_pending_seconds, min(next_retry_at) AS next_retry_at
+FROM (
+    SELECT config_key, created_at, next_retry_at FROM outbound_event WHERE status = 'pending' AND ordering_key IS NULL
+    UNION ALL
+    SELECT config_key, created_at, next_retry_at FROM outbound_event WHERE status = 'pending' AND ordering_key IS NOT NULL
+) GROUP BY config_key",
+    postgres: "\
+SELECT config_key, count(*) AS pending, 0::bigint AS published, 0::bigint AS invalid, 0::bigint AS error,
+    greatest(0, extract(epoch FROM now() - min(created_at))::bigint) AS oldest_pending_seconds,
+    to_char(min(next_retry_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') AS next_retry_at
+FROM (
+    SELECT config_key, created_at, next_retry_at FROM outbound_event WHERE status = 'pending' AND ordering_key IS NULL
+    UNION ALL
+    SELECT config_key, created_at, next_retry_at FROM outbound_event WHERE status = 'pending' AND ordering_key IS NOT NULL
+) AS waiting GROUP BY config_key",
+    mysql: "\
+SELECT config_key, count(*) AS pending, 0 AS published, 0 AS invalid, 0 AS error,
+    greatest(0, timestampdiff(SECOND, min(created_at), utc_timestamp(6))) AS oldest_pending_seconds,
+    concat(left(date_format(min(next_retry_at), '%Y-%m-%dT%H:%i:%s.%f'), 23), 'Z') AS next_retry_at
+FROM (
+    SELECT config_key, created_at, next_retry_at FROM outbound_event FORCE INDEX (outbound_event_due)
+    WHERE due_config IS NOT NULL
+    UNION ALL
+    SELECT config_key, created_at, next_retry_at FROM outbound_event FORCE INDEX (outbound_event_ordering)
+    WHERE ordering_turn IS NOT NULL
+) AS waiting GROUP BY config_key",
+};
+
+const FAILED: Sql = Sql {
+    sqlite: "\
+SELECT config_key, count(*) FILTER (WHERE status = 'invalid') AS invalid, count(*) FILTER (WHERE status = 'error') AS error
+FROM outbound_event WHERE status IN ('invalid', 'error') GROUP BY config_key",
+    postgres: "\
+SELECT config_key, count(*) FILTER (WHERE status = 'invalid') AS invalid, count(*) FILTER (WHERE status = 'error') AS error
+FROM outbound_event WHERE status IN ('invalid', 'error') GROUP BY config_key",
+    mysql: "\
+SELECT failed_config AS config_key, count(CASE WHEN status = 'invalid' THEN 1 END) AS invalid,
+    count(CASE WHEN status = 'error' THEN 1 END) AS error
+FROM outbound_event FORCE INDEX (outbound_event_failed) WHERE failed_config IS NOT NULL GROUP BY failed_config",
+};
+
+/// Parameters: the ends of a stretch.
+const PUBLISHED: Sql = Sql::same(
+    "\
+SELECT config_key, count(*) AS rows_found FROM outbound_event
+WHERE seq >= $1 AND seq < $2 AND status = 'published' GROUP BY config_key",
+);
+
+const WAITING_MESSAGES: Sql = Sql {
+    mysql:
+        "\
+SELECT due_config AS config_key, count(*) AS rows_found
+FROM inbound_event FORCE INDEX (inbound_event_due) WHERE due_config IS NOT NULL GROUP BY due_config",
+    ..Sql::same(
+        "SELECT config_key, count(*) AS rows_found FROM inbound_event WHERE status = 'pending' GROUP BY config_key",
+    )
+};
+
+const FAILED_MESSAGES: Sql = Sql {
+    mysql: "\
+SELECT failed_config AS config_key, count(*) AS rows_found
+FROM inbound_event FORCE INDEX (inbound_event_failed) WHERE failed_config IS NOT NULL GROUP BY failed_config",
+    ..Sql::same(
+        "SELECT config_key, count(*) AS rows_found FROM inbound_event WHERE status = 'error' GROUP BY config_key",
+    )
+};
+
+/// Parameters: the ends of a stretch.
+const PROCESSED: Sql = Sql::same(
+    "\
+SELECT config_key, count(*) AS rows_found FROM inbound_event
+WHERE seq >= $1 AND seq < $2 AND status = 'processed' GROUP BY config_key",
 );
 
 const QUARANTINED: Sql = Sql::same(
@@ -206,6 +286,9 @@ pub struct OutboundCounts {
     pub oldest_pending_seconds: Option<i64>,
     /// The earliest of all pending rows.
     pub next_retry_at: Option<String>,
+    /// Whether the table is so long that `published` is an estimate, by samples.
+    #[sea_orm(skip)]
+    pub published_estimated: bool,
 }
 
 /// Rows of the inbox by state.
@@ -217,6 +300,9 @@ pub struct InboundCounts {
     pub pending: i64,
     pub processed: i64,
     pub error: i64,
+    /// Whether the table is so long that `processed` is an estimate, by samples.
+    #[sea_orm(skip)]
+    pub processed_estimated: bool,
 }
 
 #[derive(FromQueryResult)]
@@ -235,7 +321,20 @@ struct QuarantineCount {
     quarantined: i64,
 }
 
-/// How the configs are doing, one or all of them. Reads only.
+#[derive(FromQueryResult)]
+struct FailedRows {
+    config_key: String,
+    invalid: i64,
+    error: i64,
+}
+
+#[derive(FromQueryResult)]
+struct Found {
+    config_key: String,
+    rows_found: i64,
+}
+
+/// How the configs are doing, one or all of them. Reads only, and of a long table not every row that is done with.
 pub async fn status(db: &Database, config_key: Option<&str>) -> Result<Status, StoreError> {
     ask(read(db, config_key)).await
 }
@@ -245,12 +344,13 @@ async fn read(db: &Database, config_key: Option<&str>) -> Result<Status, DbErr> 
     for worker in rows::<WorkerEntry>(db, WORKERS).await? {
         workers.entry(worker.config_key.clone()).or_default().push(worker);
     }
-    let mut outbound =
-        by_key(rows(db, OUTBOUND).await?, |counts: &OutboundCounts| &counts.config_key);
-    let mut inbound = by_key(rows(db, INBOUND).await?, |counts: &InboundCounts| &counts.config_key);
+    let (outbox, inbox) =
+        (Stretches::spread(db, OUTBOX).await?, Stretches::spread(db, INBOX).await?);
+    let mut outbound = outbound(db, &outbox).await?;
+    let mut inbound = inbound(db, &inbox).await?;
     let quarantined =
-        by_key(rows(db, QUARANTINED).await?, |count: &QuarantineCount| &count.config_key);
-    let mut maintenance = maintenance(db).await?;
+        by_key(rows(db, QUARANTINED).await?, |count: &QuarantineCount| count.config_key.clone());
+    let mut maintenance = maintenance(db, &outbox, &inbox).await?;
     let mut configs = rows::<ConfigRow>(db, CONFIGS).await?;
     configs.retain(|config| config_key.is_none_or(|key| key == config.config_key));
     let configs = configs.into_iter().map(|config| ConfigStatus {
@@ -272,11 +372,59 @@ async fn read(db: &Database, config_key: Option<&str>) -> Result<Status, DbErr> 
     Ok(Status { configs: configs.map(ConfigStatus::or_stale).collect() })
 }
 
+/// In one look at a table that is short enough for that.
+async fn outbound(
+    db: &Database,
+    stretches: &Stretches,
+) -> Result<BTreeMap<String, OutboundCounts>, DbErr> {
+    let key = |counts: &OutboundCounts| counts.config_key.clone();
+    if !stretches.are_samples() {
+        return Ok(by_key(rows(db, OUTBOUND).await?, key));
+    }
+    let mut counts = by_key(rows(db, WAITING).await?, key);
+    for FailedRows { config_key, invalid, error } in rows(db, FAILED).await? {
+        let counts = counts.entry(config_key).or_default();
+        (counts.invalid, counts.error) = (invalid, error);
+    }
+    for (Found { config_key, rows_found }, times) in stretches.rows(db, PUBLISHED).await? {
+        counts.entry(config_key).or_default().published += rows_found * times;
+    }
+    for counts in counts.values_mut() {
+        counts.published_estimated = true;
+    }
+    Ok(counts)
+}
+
+async fn inbound(
+    db: &Database,
+    stretches: &Stretches,
+) -> Result<BTreeMap<String, InboundCounts>, DbErr> {
+    if !stretches.are_samples() {
+        return Ok(by_key(rows(db, INBOUND).await?, |counts: &InboundCounts| {
+            counts.config_key.clone()
+        }));
+    }
+    let mut counts: BTreeMap<String, InboundCounts> = BTreeMap::new();
+    for Found { config_key, rows_found } in rows(db, WAITING_MESSAGES).await? {
+        counts.entry(config_key).or_default().pending = rows_found;
+    }
+    for Found { config_key, rows_found } in rows(db, FAILED_MESSAGES).await? {
+        counts.entry(config_key).or_default().error = rows_found;
+    }
+    for (Found { config_key, rows_found }, times) in stretches.rows(db, PROCESSED).await? {
+        counts.entry(config_key).or_default().processed += rows_found * times;
+    }
+    for counts in counts.values_mut() {
+        counts.processed_estimated = true;
+    }
+    Ok(counts)
+}
+
 async fn rows<T: FromQueryResult>(db: &Database, sql: Sql) -> Result<Vec<T>, DbErr> {
     let rows = db.connection().query_all_raw(sql.bind(db.dialect(), [])).await?;
     rows.iter().map(|row| T::from_query_result(row, "")).collect()
 }
 
-fn by_key<T>(rows: Vec<T>, key: impl Fn(&T) -> &String) -> BTreeMap<String, T> {
-    rows.into_iter().map(|row| (key(&row).clone(), row)).collect()
+fn by_key<T>(rows: Vec<T>, key: impl Fn(&T) -> String) -> BTreeMap<String, T> {
+    rows.into_iter().map(|row| (key(&row), row)).collect()
 }

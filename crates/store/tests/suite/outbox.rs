@@ -366,6 +366,24 @@ pub(crate) async fn only_the_head_of_an_ordering_key_is_due(home: Home) {
     assert_eq!(seqs(&claim(&store).await), [2]);
 }
 
+pub(crate) async fn ordering_keys_differ_in_their_last_character_though_they_are_as_long_as_they_may_be(
+    home: Home,
+) {
+    let config_key = "c".repeat(255);
+    let keys = ["a", "b"].map(|last| format!("{}{last}", "\u{1f600}".repeat(499)));
+    for key in [&keys[0], &keys[0], &keys[1], &keys[1]] {
+        let message = NewMessage::bare("event.a.b.c", json!({})).config_key(config_key.as_str());
+        let message = message.ordering_key(key.as_str());
+        enqueue(home.database.connection(), message).await.unwrap();
+    }
+    let store = SqlStore::new(home.database.clone(), config_key);
+    let seqs = |claim: &Claim| claim.rows.iter().map(|row| row.seq).collect::<Vec<_>>();
+    let first = claim(&store).await;
+    assert_eq!(seqs(&first), [1, 3]);
+    assert_eq!(settle_all(&store, &first, Outcome::Published).await, 2);
+    assert_eq!(seqs(&claim(&store).await), [2, 4]);
+}
+
 pub(crate) async fn a_store_sees_only_its_own_config(home: Home) {
     fill(&home, 1).await;
     let other = SqlStore::new(home.database.clone(), "other");

@@ -326,6 +326,48 @@ pub(crate) async fn a_config_keeps_what_is_anothers(home: Home) {
     assert_eq!(all["other"], RowsByKind { published: 2, processed: 1, ..RowsByKind::default() });
 }
 
+/// Two of three million primary keys are in use by no row, as after many were deleted.
+pub(crate) async fn in_very_long_tables_what_is_done_with_is_estimated(home: Home) {
+    configure(&home, &[]).await;
+    let (rows, old) = (60_000, home.seconds_from_now(-40 * DAY));
+    // An error that is kept for ever, long before the others.
+    ended(&home, "error", 400).await;
+    ended_message(&home, "error", 400).await;
+    let state = |ended: &str| {
+        format!(
+            "CASE WHEN n % 20000 = 0 THEN 'error' WHEN n % 10000 = 0 THEN 'pending' ELSE '{ended}' END"
+        )
+    };
+    let numbers = home.numbers(rows);
+    home.execute(&format!(
+        "INSERT INTO outbound_event (seq, topic, payload, ordering_key, status, published_at) \
+         SELECT 500000 + n * 50, 't', '{{}}', CASE WHEN n % 30000 = 0 THEN 'k' END, {}, \
+             CASE WHEN n <= 30000 THEN {old} ELSE {} END FROM {numbers} AS numbers",
+        state("published"),
+        home.seconds_from_now(0),
+    ))
+    .await;
+    home.execute(&format!(
+        "INSERT INTO inbound_event (seq, topic, message_id, message_type, payload, status, processed_at) \
+         SELECT 500000 + n * 50, 't', concat('m', n), 'event', '{{}}', {}, {old} FROM {numbers} AS numbers",
+        state("processed"),
+    ))
+    .await;
+    let near = |found: i64, expected: i64| (found - expected).abs() <= expected / 20;
+    let told = status(&home.database, None).await.unwrap().configs.remove(0);
+    let (outbound, inbound, cleaning) = (told.outbound, told.inbound, told.maintenance);
+    assert_eq!((outbound.pending, outbound.error, outbound.invalid), (3, 4, 0));
+    assert!(outbound.oldest_pending_seconds.is_some() && outbound.published_estimated);
+    assert!(near(outbound.published, 59_994), "{outbound:?}");
+    assert_eq!((inbound.pending, inbound.error), (3, 4));
+    assert!(inbound.processed_estimated && near(inbound.processed, 59_994), "{inbound:?}");
+    assert!(cleaning.rows_left_estimated);
+    assert!(near(cleaning.rows_left.try_into().unwrap(), 90_000), "{cleaning:?}");
+    // What is asked for to be deleted is known to the row.
+    let rows = due(&home.database).await.unwrap().remove("default").unwrap();
+    assert_eq!((rows.published, rows.processed, rows.error), (29_997, 59_994, 0));
+}
+
 pub(crate) async fn what_is_due_is_counted_and_told(home: Home) {
     configure(&home, &["retention_days_invalid=1"]).await;
     let told = async || status(&home.database, None).await.unwrap().configs.remove(0).maintenance;
