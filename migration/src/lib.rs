@@ -23,6 +23,7 @@ mod m0003_security;
 mod m0004_wake_up;
 mod m0005_late_rows;
 mod m0007_quarantine;
+mod m0008_late_numbers;
 mod migrator;
 mod mysql;
 mod postgres;

@@ -12,6 +12,7 @@ use crate::m0003_security::Security;
 use crate::m0004_wake_up::WakeUp;
 use crate::m0005_late_rows::LateRows;
 use crate::m0007_quarantine::Quarantine;
+use crate::m0008_late_numbers::LateNumbers;
 use crate::mysql;
 
 /// Any number, as long as nobody else takes it: the lock that lets one process migrate at a time.
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(WakeUp),
             Box::new(LateRows),
             Box::new(Quarantine),
+            Box::new(LateNumbers),
         ]
     }
 

@@ -121,6 +121,30 @@ async fn a_row_of_another_process_is_a_hint_as_soon_as_it_is_committed() {
     .await;
 }
 
+/// As where a process is held up between taking a number and locking the key.
+#[tokio::test]
+#[ignore = "needs PostgreSQL: run `cargo xtask itest`"]
+async fn a_number_that_came_before_the_lock_on_its_key_is_given_anew_where_a_later_one_is_out() {
+    on_postgres(|home: Home| async move {
+        let insert = |seq: &str, key: &str| {
+            format!(
+                "INSERT INTO outbound_event (seq, topic, payload, ordering_key) \
+                 VALUES ({seq}, 'event.a.b.c', '{{}}', {key}) RETURNING seq"
+            )
+        };
+        let next = "SELECT nextval(pg_get_serial_sequence('outbound_event', 'seq'))";
+        assert_eq!((home.count(next).await, home.count(next).await), (1, 2));
+        // Whoever has the first is late.
+        assert_eq!(home.count(&insert("2", "'k'")).await, 2);
+        assert_eq!(home.count(&insert("1", "'k'")).await, 3);
+        assert_eq!(home.count(&insert("DEFAULT", "'k'")).await, 4);
+        // What has no key has no order, and what is brought from elsewhere may keep its number.
+        assert_eq!(home.count(&insert("1", "NULL")).await, 1);
+        assert_eq!(home.count(&insert("1000", "'k'")).await, 1_000);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_server_that_is_down_is_unavailable_and_not_an_error_of_connecting() {
     // Port 1 is nobody's.

@@ -68,7 +68,8 @@ async fn database_roles(server: Server) {
 
     let service = Sql::connect(&url("service")).await;
     let insert = format!(
-        "INSERT INTO outbound_event (topic, event_type, payload) VALUES ('{EVENT}', 'started', '{{}}')"
+        "INSERT INTO outbound_event (topic, event_type, payload, ordering_key) \
+         VALUES ('{EVENT}', 'started', '{{}}', 'k')"
     );
     service.execute(&insert).await;
     let postroad = Postroad::new(url("worker"), folder);
