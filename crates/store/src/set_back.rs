@@ -1,8 +1,9 @@
 //! A database whose clock was set back. What was to be done by the old time would wait until the new one has come so far:
 //! rows that were enqueued, claims of workers that are gone, retries, the cleaning.
 //!
-//! Whatever lies further ahead than Postroad itself ever puts it is brought back to now, when a worker begins and when it sees
-//! the clock go back; a long queue is searched beside the claims. A step that is shorter than [`AHEAD_SECONDS`] delays by no more than its length.
+//! Whatever lies further ahead than Postroad itself ever puts it is brought back to now, when a worker begins and when it sees the
+//! clock go back; a long queue is searched beside the claims. A step that is shorter than [`AHEAD_SECONDS`] delays by no more than
+//! its length.
 
 use std::time::{Duration, Instant};
 
