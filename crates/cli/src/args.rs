@@ -260,8 +260,8 @@ pub(crate) enum Way {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit code 1 where an active config has no live worker.
-Of a table with more than 1,500,000 rows, `published` and `processed` and the rows left to clean are estimated by samples, and
-marked by `~`, or by `published_estimated`, `processed_estimated` and `rows_left_estimated` in JSON.\n
+In tables of more than 1,500,000 rows, what is published, processed or left to clean is estimated: \
+`~`, or `.._estimated` in JSON.\n
 Examples:
   postroad status
   postroad status --config-key default --json

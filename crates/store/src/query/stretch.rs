@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use crate::Database;
 use crate::dialect::Sql;
 
-/// A table with no more keys from the first to the last is counted row by row, in a second or so.
+/// A table with no more keys from the first to the last is counted row by row, in some seconds.
 const SHORT: i64 = 1_500_000;
 /// No statement looks at more keys.
 const MOST: i64 = 250_000;
