@@ -19,9 +19,7 @@ impl MigrationTrait for LateNumbers {
         in_postgres(manager, include_str!("postgres.sql")).await
     }
 
-    /// The function and its trigger as they were.
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        in_postgres(manager, include_str!("../m0005_late_rows/postgres_down.sql")).await?;
-        in_postgres(manager, include_str!("../m0005_late_rows/postgres.sql")).await
+        in_postgres(manager, include_str!("postgres_down.sql")).await
     }
 }

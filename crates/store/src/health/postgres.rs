@@ -63,13 +63,20 @@ struct Wanted {
     make: &'static str,
 }
 
-const WANTED: [Wanted; 2] = [
+const WANTED: [Wanted; 3] = [
     Wanted {
         name: "outbound_event_ordered",
         level: Level::Failure,
         without: "rows of one ordering key may go out in another order than they were written in",
         make: "CREATE TRIGGER outbound_event_ordered BEFORE INSERT ON outbound_event FOR EACH ROW \
                WHEN (NEW.ordering_key IS NOT NULL) EXECUTE FUNCTION postroad_outbox_ordered()",
+    },
+    Wanted {
+        name: "outbound_event_ordered_renumbered",
+        level: Level::Failure,
+        without: "a row that took its number and was held up may go out after a later one of its ordering key",
+        make: "CREATE TRIGGER outbound_event_ordered_renumbered BEFORE INSERT ON outbound_event FOR EACH ROW \
+               WHEN (NEW.ordering_key IS NOT NULL) EXECUTE FUNCTION postroad_outbox_renumbered()",
     },
     // Nothing is lost without it.
     Wanted {

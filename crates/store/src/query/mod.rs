@@ -10,7 +10,7 @@ pub mod trace;
 
 use postroad_worker_core::StoreError;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement, SimpleExpr};
-use sea_orm::{ConnectionTrait, FromQueryResult, StatementBuilder};
+use sea_orm::{ConnectionTrait, FromQueryResult, Statement, StatementBuilder};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -36,8 +36,16 @@ async fn all<T: FromQueryResult>(
     db: &Database,
     query: &SelectStatement,
 ) -> Result<Vec<T>, StoreError> {
+    found(db, db.connection().get_database_backend().build(query)).await
+}
+
+/// The rows that one statement finds.
+async fn found<T: FromQueryResult>(
+    db: &Database,
+    statement: Statement,
+) -> Result<Vec<T>, StoreError> {
     let rows = async {
-        let rows = db.connection().query_all(query).await?;
+        let rows = db.connection().query_all_raw(statement).await?;
         rows.iter().map(|row| T::from_query_result(row, "")).collect()
     };
     ask(rows).await

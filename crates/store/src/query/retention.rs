@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use postroad_worker_core::{RowsByKind, StoreError};
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use sea_orm::FromQueryResult;
 use serde::Serialize;
 
 use crate::Database;
 use crate::dialect::Sql;
-use crate::fault::{ask, store_error};
+use crate::fault::ask;
 use crate::retention;
 
+use super::found;
 use super::stretch::{INBOX, OUTBOX, Stretches};
 
 /// Where there are very many messages, no more notes of old ones are looked at for the status.
@@ -203,11 +204,8 @@ pub struct OlderThan {
 /// The rows of each config that are due for deletion now. Reads only; a config without any is left out. It looks at every row,
 /// which takes its time where there are many: some seconds a million.
 pub async fn due(db: &Database) -> Result<BTreeMap<String, RowsByKind>, StoreError> {
-    let count = async {
-        let (outbox, inbox) = (Stretches::all(db, OUTBOX).await?, Stretches::all(db, INBOX).await?);
-        count_due(db, &outbox, &inbox, i64::MAX).await
-    };
-    count.await.map_err(|error| store_error(&error))
+    let (outbox, inbox) = (Stretches::all(db, OUTBOX).await?, Stretches::all(db, INBOX).await?);
+    count_due(db, &outbox, &inbox, i64::MAX).await
 }
 
 /// Until when a config keeps each kind, by the database's clock; `None` where there is no such config.
@@ -228,9 +226,9 @@ pub(super) async fn maintenance(
     db: &Database,
     outbox: &Stretches,
     inbox: &Stretches,
-) -> Result<BTreeMap<String, MaintenanceStatus>, DbErr> {
+) -> Result<BTreeMap<String, MaintenanceStatus>, StoreError> {
     let mut status: BTreeMap<String, MaintenanceStatus> = BTreeMap::new();
-    for run in rows::<Run>(db, RUNS).await? {
+    for run in found::<Run>(db, RUNS.bind(db.dialect(), [])).await? {
         status.insert(run.config_key.clone(), run.into());
     }
     let notes = if inbox.are_samples() { NOTES } else { i64::MAX };
@@ -249,7 +247,7 @@ async fn count_due(
     outbox: &Stretches,
     inbox: &Stretches,
     notes: i64,
-) -> Result<BTreeMap<String, RowsByKind>, DbErr> {
+) -> Result<BTreeMap<String, RowsByKind>, StoreError> {
     let mut due: BTreeMap<String, RowsByKind> = BTreeMap::new();
     for (row, times) in outbox.rows::<DueOutbound>(db, DUE_OUTBOUND).await? {
         let rows = due.entry(row.config_key).or_default();
@@ -262,20 +260,14 @@ async fn count_due(
         rows.processed += (row.processed * times).unsigned_abs();
         rows.error += (row.error * times).unsigned_abs();
     }
-    for row in rows::<DueQuarantined>(db, DUE_QUARANTINED).await? {
+    for row in found::<DueQuarantined>(db, DUE_QUARANTINED.bind(db.dialect(), [])).await? {
         due.entry(row.config_key).or_default().quarantined += row.quarantined.unsigned_abs();
     }
     let old = DUE_DEDUPE.bind(db.dialect(), [notes.into()]);
-    for row in db.connection().query_all_raw(old).await? {
-        let row = DueDedupe::from_query_result(&row, "")?;
+    for row in found::<DueDedupe>(db, old).await? {
         due.entry(row.config_key).or_default().dedupe += row.dedupe.unsigned_abs();
     }
     Ok(due)
-}
-
-async fn rows<T: FromQueryResult>(db: &Database, sql: Sql) -> Result<Vec<T>, DbErr> {
-    let rows = db.connection().query_all_raw(sql.bind(db.dialect(), [])).await?;
-    rows.iter().map(|row| T::from_query_result(row, "")).collect()
 }
 
 /// To the millisecond, whatever the database gave.

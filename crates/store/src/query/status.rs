@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use postroad_worker_core::StoreError;
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use sea_orm::FromQueryResult;
 use serde::Serialize;
 
+use super::found;
 use super::retention::{MaintenanceStatus, maintenance};
 use super::stretch::{INBOX, OUTBOX, Stretches};
 use crate::Database;
 use crate::dialect::Sql;
-use crate::fault::ask;
 
 const CONFIGS: Sql = Sql {
     sqlite: "\
@@ -336,10 +336,6 @@ struct Found {
 
 /// How the configs are doing, one or all of them. Reads only, and of a long table not every row that is done with.
 pub async fn status(db: &Database, config_key: Option<&str>) -> Result<Status, StoreError> {
-    ask(read(db, config_key)).await
-}
-
-async fn read(db: &Database, config_key: Option<&str>) -> Result<Status, DbErr> {
     let mut workers: BTreeMap<String, Vec<WorkerEntry>> = BTreeMap::new();
     for worker in rows::<WorkerEntry>(db, WORKERS).await? {
         workers.entry(worker.config_key.clone()).or_default().push(worker);
@@ -376,7 +372,7 @@ async fn read(db: &Database, config_key: Option<&str>) -> Result<Status, DbErr> 
 async fn outbound(
     db: &Database,
     stretches: &Stretches,
-) -> Result<BTreeMap<String, OutboundCounts>, DbErr> {
+) -> Result<BTreeMap<String, OutboundCounts>, StoreError> {
     let key = |counts: &OutboundCounts| counts.config_key.clone();
     if !stretches.are_samples() {
         return Ok(by_key(rows(db, OUTBOUND).await?, key));
@@ -398,7 +394,7 @@ async fn outbound(
 async fn inbound(
     db: &Database,
     stretches: &Stretches,
-) -> Result<BTreeMap<String, InboundCounts>, DbErr> {
+) -> Result<BTreeMap<String, InboundCounts>, StoreError> {
     if !stretches.are_samples() {
         return Ok(by_key(rows(db, INBOUND).await?, |counts: &InboundCounts| {
             counts.config_key.clone()
@@ -420,9 +416,8 @@ async fn inbound(
     Ok(counts)
 }
 
-async fn rows<T: FromQueryResult>(db: &Database, sql: Sql) -> Result<Vec<T>, DbErr> {
-    let rows = db.connection().query_all_raw(sql.bind(db.dialect(), [])).await?;
-    rows.iter().map(|row| T::from_query_result(row, "")).collect()
+async fn rows<T: FromQueryResult>(db: &Database, sql: Sql) -> Result<Vec<T>, StoreError> {
+    found(db, sql.bind(db.dialect(), [])).await
 }
 
 fn by_key<T>(rows: Vec<T>, key: impl Fn(&T) -> String) -> BTreeMap<String, T> {

@@ -1,14 +1,17 @@
 //! Counting in tables that may be very long: by stretches of primary keys, all of them or some that stand for the others.
 
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use postroad_worker_core::StoreError;
+use sea_orm::FromQueryResult;
 
+use super::found;
 use crate::Database;
 use crate::dialect::Sql;
 
 /// A table with no more keys from the first to the last is counted row by row, in some seconds.
 const SHORT: i64 = 1_500_000;
-/// No statement looks at more keys.
+/// A statement looks at so many keys, and at more where there would be too many statements.
 const MOST: i64 = 250_000;
+const STATEMENTS: i64 = 10_000;
 /// Of a longer one, so many stretches are counted.
 const SAMPLES: i64 = 32;
 /// Keys of one of them, about.
@@ -56,23 +59,25 @@ pub(super) struct Stretches(Vec<Stretch>);
 
 impl Stretches {
     /// Every row.
-    pub(super) async fn all(db: &Database, table: Table) -> Result<Self, DbErr> {
+    pub(super) async fn all(db: &Database, table: Table) -> Result<Self, StoreError> {
         let ends = ends(db, table).await?;
-        Ok(Self(ends.map_or_else(Vec::new, |(first, last)| one_by_one(first, last + 1))))
+        Ok(Self(
+            ends.map_or_else(Vec::new, |(first, last)| one_by_one(first, last.saturating_add(1))),
+        ))
     }
 
     /// Every row of a short table. Of a long one, rows all over it where most are done with: some that are kept for ever may
     /// lie far before.
-    pub(super) async fn spread(db: &Database, table: Table) -> Result<Self, DbErr> {
+    pub(super) async fn spread(db: &Database, table: Table) -> Result<Self, StoreError> {
         let Some((first, last)) = ends(db, table).await? else { return Ok(Self(Vec::new())) };
-        if last - first < SHORT {
-            return Ok(Self(one_by_one(first, last + 1)));
+        if last.saturating_sub(first) < SHORT {
+            return Ok(Self(one_by_one(first, last.saturating_add(1))));
         }
-        let found = db.connection().query_one_raw(table.first_ended.bind(db.dialect(), [])).await?;
-        let ended: Option<i64> = found.map(|row| row.try_get("", "seq")).transpose()?;
-        let most = ended.filter(|ended| ended - first < SHORT).unwrap_or(first);
+        let ended: Vec<Key> = found(db, table.first_ended.bind(db.dialect(), [])).await?;
+        let ended = ended.first().map(|key| key.seq);
+        let most = ended.filter(|ended| ended.saturating_sub(first) < SHORT).unwrap_or(first);
         let mut stretches = one_by_one(first, most);
-        stretches.extend(samples(most, last + 1));
+        stretches.extend(samples(most, last.saturating_add(1)));
         Ok(Self(stretches))
     }
 
@@ -86,32 +91,40 @@ impl Stretches {
         &self,
         db: &Database,
         sql: Sql,
-    ) -> Result<Vec<(T, i64)>, DbErr> {
+    ) -> Result<Vec<(T, i64)>, StoreError> {
         let mut rows = Vec::new();
         for stretch in &self.0 {
             let statement = sql.bind(db.dialect(), [stretch.from.into(), stretch.to.into()]);
-            for row in db.connection().query_all_raw(statement).await? {
-                rows.push((T::from_query_result(&row, "")?, stretch.stands_for));
-            }
+            let found: Vec<T> = found(db, statement).await?;
+            rows.extend(found.into_iter().map(|row| (row, stretch.stands_for)));
         }
         Ok(rows)
     }
 }
 
 /// The first key and the last of a table that has any.
-async fn ends(db: &Database, table: Table) -> Result<Option<(i64, i64)>, DbErr> {
-    let Some(row) = db.connection().query_one_raw(table.ends.bind(db.dialect(), [])).await? else {
-        return Ok(None);
-    };
-    let ends: (Option<i64>, Option<i64>) = (row.try_get("", "first")?, row.try_get("", "last")?);
-    Ok(ends.0.zip(ends.1))
+async fn ends(db: &Database, table: Table) -> Result<Option<(i64, i64)>, StoreError> {
+    let ends: Vec<Ends> = found(db, table.ends.bind(db.dialect(), [])).await?;
+    Ok(ends.first().and_then(|ends| ends.first.zip(ends.last)))
+}
+
+#[derive(FromQueryResult)]
+struct Ends {
+    first: Option<i64>,
+    last: Option<i64>,
+}
+
+#[derive(FromQueryResult)]
+struct Key {
+    seq: i64,
 }
 
 fn one_by_one(from: i64, to: i64) -> Vec<Stretch> {
     let mut stretches = Vec::new();
+    let step = MOST.max(to.saturating_sub(from) / STATEMENTS);
     let mut next = from;
     while next < to {
-        let end = to.min(next + MOST);
+        let end = to.min(next.saturating_add(step));
         stretches.push(Stretch { from: next, to: end, stands_for: 1 });
         next = end;
     }
@@ -119,10 +132,11 @@ fn one_by_one(from: i64, to: i64) -> Vec<Stretch> {
 }
 
 fn samples(from: i64, to: i64) -> Vec<Stretch> {
-    if to - from <= SHORT {
+    let keys = to.saturating_sub(from);
+    if keys <= SHORT {
         return one_by_one(from, to);
     }
-    let step = (to - from) / SAMPLES;
+    let step = keys / SAMPLES;
     let stands_for = step / SAMPLE;
     let stretch = |n: i64| {
         let from = from + n * step;
@@ -145,6 +159,13 @@ mod tests {
         assert_eq!(keys(&stretches), SHORT);
         assert!(stretches.windows(2).all(|pair| pair[0].to == pair[1].from));
         assert!(stretches.iter().all(|s| s.stands_for == 1 && s.to - s.from <= MOST));
+    }
+
+    #[test]
+    fn one_row_far_from_the_others_does_not_make_for_statements_without_end() {
+        let stretches = one_by_one(-1, i64::MAX);
+        assert!(stretches.len() <= 10_001, "{}", stretches.len());
+        assert_eq!(stretches.last().map(|last| last.to), Some(i64::MAX));
     }
 
     #[test]
