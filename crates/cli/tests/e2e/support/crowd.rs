@@ -24,10 +24,11 @@ impl<'a> Crowd<'a> {
         Self { postroad, arguments: arguments.to_vec(), places, kills: 0, stops: 0 }
     }
 
-    /// For so long, kills workers at random, or sometimes tells them to stop, and starts others in their places.
+    /// For so long, kills workers at random, or sometimes tells them to stop, and starts others in their places. One is
+    /// killed at least, whatever the dice say and however slow the machine is.
     pub(crate) async fn trouble(&mut self, time: Duration, dice: &mut fastrand::Rng) {
         let began = Instant::now();
-        while began.elapsed() < time {
+        while began.elapsed() < time || self.kills == 0 {
             tokio::time::sleep(Duration::from_millis(dice.u64(100..600))).await;
             self.strike(dice).await;
         }
@@ -37,7 +38,7 @@ impl<'a> Crowd<'a> {
     async fn strike(&mut self, dice: &mut fastrand::Rng) {
         let place = dice.usize(..self.places.len());
         match self.places[place].take() {
-            Some(worker) if dice.u8(..4) == 0 => {
+            Some(worker) if self.kills > 0 && dice.u8(..4) == 0 => {
                 worker.stop().await;
                 self.stops += 1;
             }
