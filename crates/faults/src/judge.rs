@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::ids::{self, Way};
+use crate::ledger::UNWRITTEN_MS;
 use crate::servers::Db;
 use crate::world::World;
 
@@ -69,9 +70,10 @@ impl World {
         if self.ledger.lock().kills.is_empty() {
             return Ok(());
         }
+        let within = UNWRITTEN_MS * u64::from(self.launch.options.patience);
         for number in self.ledger.missing(Way::Sender) {
             let time = self.ledger.time(Way::Sender, number);
-            self.notes.extend(self.ledger.excuse(Way::Sender, number, time));
+            self.notes.extend(self.ledger.excuse(Way::Sender, number, time, within));
         }
         let time = match self.cell.db {
             Db::Sqlite => "CAST((julianday(published_at) - 2440587.5) * 86400000 AS integer)",
@@ -84,7 +86,7 @@ impl World {
                 "SELECT {time} FROM outbound_event WHERE message_id = '{id}' AND status = 'published'"
             );
             if let Ok(published) = self.sql.count(&published).await {
-                self.notes.extend(self.ledger.excuse(Way::Outbox, number, published));
+                self.notes.extend(self.ledger.excuse(Way::Outbox, number, published, within));
             }
         }
         Ok(())

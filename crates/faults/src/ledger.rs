@@ -14,7 +14,7 @@ const SHOWN: usize = 10;
 
 /// So long before it is killed Mosquitto may have acknowledged what it had not written, told to write at each change; the
 /// clocks of the database and of the recorder are in it.
-const UNWRITTEN_MS: u64 = 1_500;
+pub(crate) const UNWRITTEN_MS: u64 = 1_500;
 
 /// What became of an attempt to put a message in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,13 +158,19 @@ impl Ledger {
         self.born + u64::from(self.lock().column(way).times[index(number)])
     }
 
-    /// Excuses the loss of a message that a broker acknowledged at this time, where it was killed about then. Otherwise says how
-    /// far from that it was.
-    pub(crate) fn excuse(&self, way: Way, number: u64, acknowledged: u64) -> Option<String> {
+    /// Excuses the loss of a message that a broker acknowledged at this time, where it was killed within so many milliseconds of
+    /// that. Otherwise says how far from that it was.
+    pub(crate) fn excuse(
+        &self,
+        way: Way,
+        number: u64,
+        acknowledged: u64,
+        within: u64,
+    ) -> Option<String> {
         let mut inside = self.lock();
         // An acknowledgement that left before the end may be noted after it.
         let off = inside.kills.iter().map(|kill| kill.abs_diff(acknowledged)).min();
-        if off.is_some_and(|off| off <= UNWRITTEN_MS) {
+        if off.is_some_and(|off| off <= within) {
             inside.column(way).excused.insert(number);
             return None;
         }

@@ -177,7 +177,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::ledger::Ledger;
+    use crate::ledger::{Ledger, UNWRITTEN_MS};
 
     const SEED: u64 = 7;
     const TERMS: Terms = Terms { duplicates: 0, loops: true };
@@ -251,12 +251,12 @@ mod tests {
         ledger.attempt(Way::Sender, 1);
         ledger.settle(Way::Sender, 10, Fate::Committed);
         let time = ledger.time(Way::Sender, 10);
-        ledger.excuse(Way::Sender, 10, time);
+        ledger.excuse(Way::Sender, 10, time, UNWRITTEN_MS);
         fails(&verdict(&ledger), "lost on the way to the inbox");
         ledger.broker_killed();
-        ledger.excuse(Way::Sender, 10, time - 10_000);
+        ledger.excuse(Way::Sender, 10, time - 10_000, UNWRITTEN_MS);
         fails(&verdict(&ledger), "lost on the way to the inbox");
-        ledger.excuse(Way::Sender, 10, time);
+        ledger.excuse(Way::Sender, 10, time, UNWRITTEN_MS);
         let verdict = verdict(&ledger);
         assert!(verdict.is_good(), "{verdict:?}");
         assert_eq!((verdict.lost_by_broker, verdict.lost_in_inbox), (1, 0));

@@ -2,13 +2,19 @@
 
 use std::fmt::Write;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use crate::amqp_url::Url;
 use crate::ports::free_address;
-use crate::rabbitmq::{Home, Rabbitmq, START, name};
-use crate::wait::until_in;
+use crate::rabbitmq::{Home, Rabbitmq, name};
 
 const NODES: usize = 3;
+/// Three Erlang machines start from nothing at once.
+const START: Duration = Duration::from_mins(4);
+/// So often are they started before a test gives up, as nodes that begin together may miss each other.
+const STARTS: u32 = 3;
+/// Between two looks, each of which is an Erlang machine of its own.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Every process of it is killed when this is dropped.
 #[derive(Debug)]
@@ -18,7 +24,25 @@ pub struct Cluster {
 
 impl Cluster {
     /// Waits until they have found each other.
+    #[expect(clippy::print_stderr, reason = "whoever reads the test has to know")]
     pub async fn start() -> Self {
+        for start in 1..=STARTS {
+            let mut cluster = Self::prepare().await;
+            cluster.nodes.iter_mut().for_each(Rabbitmq::spawn);
+            let began = Instant::now();
+            while began.elapsed() < START {
+                if cluster.is_whole() {
+                    return cluster;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            eprintln!("the nodes have not found each other after start {start}");
+        }
+        panic!("the nodes did not find each other in {STARTS} starts");
+    }
+
+    /// Everything but the nodes' processes.
+    async fn prepare() -> Self {
         let home = Home::open().await;
         let addresses: Vec<_> = (0..NODES).map(|_| free_address()).collect();
         let mut lines = "cluster_formation.peer_discovery_backend = classic_config\n\
@@ -29,10 +53,7 @@ impl Cluster {
             writeln!(lines, "cluster_formation.classic_config.nodes.{number} = {name}").unwrap();
         }
         let prepare = |address| Rabbitmq::prepare(home.clone(), address, &lines);
-        let mut cluster = Self { nodes: addresses.into_iter().map(prepare).collect() };
-        cluster.nodes.iter_mut().for_each(Rabbitmq::spawn);
-        until_in(START, "the nodes have found each other", async || cluster.is_whole()).await;
-        cluster
+        Self { nodes: addresses.into_iter().map(prepare).collect() }
     }
 
     /// How to reach one of them.

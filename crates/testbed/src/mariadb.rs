@@ -18,7 +18,7 @@ const PASSWORD: &str = "postroad";
 const USERS: &str = "users.sql";
 const DATA: &str = "data";
 /// With a recovery in it.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(5);
 
 /// It is killed when this is dropped.
 #[derive(Debug)]

@@ -1,16 +1,23 @@
 //! Free ports of the loopback interface, and where programs are.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// Below those that the kernel gives to clients, which could take one while its server is down.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
-/// An address nobody listens on now, drawn at random so that two tests side by side rarely meet.
+/// What was given out before; a server may need a minute until it listens.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// An address nobody listens on now and no other test of this process has, drawn at random so that two processes side by
+/// side rarely meet.
 pub fn free_address() -> SocketAddr {
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     (0..1_000)
         .map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(RANGE))))
-        .find(|address| TcpListener::bind(address).is_ok())
+        .find(|address| TcpListener::bind(address).is_ok() && given.insert(address.port()))
         .expect("some port is free")
 }
 

@@ -15,7 +15,7 @@ use crate::wait::until_in;
 const USER: &str = "postroad";
 const PASSWORD: &str = "postroad";
 /// With a recovery in it.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(5);
 
 /// It is killed when this is dropped.
 #[derive(Debug)]

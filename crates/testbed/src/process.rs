@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::wait::until_in;
 
 /// How long a server may take to end in good order.
-const END: Duration = Duration::from_mins(1);
+const END: Duration = Duration::from_mins(5);
 
 /// Those that were started and not waited for.
 static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());

@@ -22,7 +22,7 @@ const PASSWORD: &str = "postroad";
 /// Lines of its log.
 const SHOWN: usize = 15;
 /// An Erlang machine starts from nothing, maybe beside others.
-pub(crate) const START: Duration = Duration::from_mins(2);
+const START: Duration = Duration::from_mins(2);
 /// So often is it started before a test gives up: one in many hundred starts after SIGKILL never answers.
 const STARTS: u32 = 3;
 /// It shares the machine with everything else of a test, so it does not wait for work by turning in circles.

@@ -11,6 +11,8 @@ use uuid::Uuid;
 use crate::process::Process;
 use crate::wait::until;
 
+const SIGTERM: u32 = 15;
+
 /// `postroad worker` as a process. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Worker {
@@ -71,6 +73,14 @@ impl Worker {
         self.process.signal(name);
     }
 
+    /// Whether it does something of its own when this signal comes.
+    fn catches(&self, signal: u32) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.expect("the kernel says so").trim(), 16).unwrap();
+        caught & (1 << (signal - 1)) != 0
+    }
+
     /// Whether it has not ended.
     pub fn runs(&mut self) -> bool {
         self.process.runs()
@@ -98,8 +108,10 @@ impl Worker {
         self.code().expect("it ended by itself")
     }
 
-    /// Stops it in good order and returns its log.
+    /// Stops it in good order and returns its log. One that has only begun is given the moment it takes until a signal
+    /// does more than end it.
     pub async fn stop(mut self) -> String {
+        until("the worker takes signals", async || !self.runs() || self.catches(SIGTERM)).await;
         self.terminate();
         assert_eq!(self.ended().await, 0, "{}", self.log());
         self.log()

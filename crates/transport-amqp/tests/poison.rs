@@ -19,7 +19,7 @@ use support::Place;
 use support::raw::{RawClient, content_type, headers};
 
 const TOPIC: &str = "event.suite.thing.made";
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_mins(1);
 const LAST: &[u8] = b"the last one";
 
 /// Properties, and what is said of them.

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use support::Place;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_mins(1);
 
 async fn place() -> Place {
     Place::new(QueueType::Classic).await
@@ -75,7 +75,7 @@ async fn a_host_that_accepts_and_says_nothing_is_unreachable_in_time() {
     let start = Instant::now();
     let outcome = transport.connect_subscriber().await;
     assert!(matches!(outcome, Err(ConnectError::Unreachable(_))), "{outcome:?}");
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(8), "not after its ten seconds");
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_half_open_connection_is_noticed_within_twice_the_heartbeat() {
     let mut subscriber = place.transport.connect_subscriber().await.unwrap();
     place.proxy.blackhole(true);
     let start = Instant::now();
-    let (outcome, _, lost) = timeout(Duration::from_secs(15), async {
+    let (outcome, _, lost) = timeout(Duration::from_secs(30), async {
         tokio::join!(
             publisher.publish(event("event.suite.thing.made")),
             publisher.closed(),
@@ -143,13 +143,13 @@ async fn a_half_open_connection_is_noticed_within_twice_the_heartbeat() {
     })
     .await
     .unwrap();
-    assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert!(matches!(outcome, Err(PublishError::Unconfirmed(_))), "{outcome:?}");
     assert!(lost.is_err());
     let start = Instant::now();
     publisher.close().await;
     subscriber.close().await;
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     place.proxy.blackhole(false);
     place.clean_up().await;
 }
@@ -171,7 +171,7 @@ async fn closing_a_half_open_connection_takes_seconds_only() {
         subscriber.close()
     );
     assert!(matches!(outcome, Err(PublishError::Unconfirmed(_))), "{outcome:?}");
-    assert!(start.elapsed() < Duration::from_secs(7), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     place.proxy.blackhole(false);
     place.clean_up().await;
 }

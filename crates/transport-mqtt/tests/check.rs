@@ -13,7 +13,7 @@ use support::broker::Broker;
 use support::{Place, broker_address};
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(3);
 const BOTH: Wants = Wants { outbound: true, inbound: true, max_message_bytes: 1 << 20 };
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {

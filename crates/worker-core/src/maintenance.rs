@@ -121,7 +121,9 @@ impl<S: Maintenance> Cleaning<'_, S> {
             RunEnd::Failed(_) => Some(AFTER_FAILURE),
             RunEnd::Stopped | RunEnd::LeaseLost => None,
         };
-        if let Err(error) = within(FAREWELL, self.store.end(&run, &end, next)).await {
+        let noted = self.unless_stopped(self.store.end(&run, &end, next)).await;
+        let stopped = || Err(StoreError::Unavailable("the worker is stopping".into()));
+        if let Err(error) = noted.unwrap_or_else(stopped) {
             let error = chain(&error);
             tracing::warn!(error, "cannot note how the cleaning ended, its lease ends by itself");
         }
@@ -171,10 +173,10 @@ impl<S: Maintenance> Cleaning<'_, S> {
         RunEnd::Stopped
     }
 
-    /// A batch with its deadline; `None` where a stop could not wait for it. What was not committed then is undone.
+    /// A call with its deadline; `None` where a stop could not wait for it. What was not committed then is undone.
     async fn unless_stopped<T>(
         &self,
-        batch: impl Future<Output = Result<T, StoreError>>,
+        call: impl Future<Output = Result<T, StoreError>>,
     ) -> Option<Result<T, StoreError>> {
         let stopped = async {
             self.stop.cancelled().await;
@@ -182,7 +184,7 @@ impl<S: Maintenance> Cleaning<'_, S> {
         };
         tokio::select! {
             biased;
-            batch = within(LONGEST, batch) => Some(batch),
+            answer = within(LONGEST, call) => Some(answer),
             () = stopped => None,
         }
     }

@@ -11,6 +11,10 @@ use crate::servers::site::Site;
 use crate::servers::wait_until_ready;
 use crate::{find, ports};
 
+/// It shares the machine with all tests, so it does not wait for work by turning in circles.
+const ERLANG: &str =
+    "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none";
+
 /// Debian's program on the PATH is a wrapper that changes user and folder; the real one is not on it.
 pub(super) fn program() -> Option<PathBuf> {
     let packaged = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
@@ -33,7 +37,7 @@ pub(super) fn spawn(site: &Site) -> anyhow::Result<Vec<Process>> {
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_NODENAME", format!("postroad-{}@localhost", site.ports.main))
         .env("RABBITMQ_DIST_PORT", ports::free()?.to_string())
-        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG)
         .env("RABBITMQ_CONFIG_FILE", config)
         .env("RABBITMQ_MNESIA_BASE", site.path("mnesia"))
         .env("RABBITMQ_LOG_BASE", site.path("log"))

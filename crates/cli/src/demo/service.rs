@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// A step that takes longer has failed.
-const STEP: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) struct Service {

@@ -74,8 +74,10 @@ async fn each_fault_has_its_line() {
         assert_eq!(complaints(1), ["broker: failure"]);
         bus.broker.refuse(false);
         bus.broker.blackhole(true);
+        bus.postroad.done(&["config", "set", "default", "connect_timeout=2"]);
         assert_eq!(complaints(1), ["broker: failure"]);
         bus.broker.blackhole(false);
+        bus.postroad.done(&["config", "set", "default", "connect_timeout=10"]);
         bus.database.refuse(true);
         assert_eq!(complaints(1), ["connection: failure"]);
         bus.database.refuse(false);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::{Letter, Mosquitto, Postroad, Publisher, TOPIC, configure_mqtt, until};
+use crate::support::{Letter, Mosquitto, Postroad, Publisher, TOPIC, configure_mqtt};
 
 /// Every file and folder below, with its permissions.
 fn below(folder: &Path) -> Vec<(PathBuf, u32)> {
@@ -48,11 +48,12 @@ fn postroad() -> (TempDir, Postroad) {
 async fn a_database_and_its_side_files_are() {
     let (folder, postroad) = postroad();
     postroad.done(&["migrate", "up"]);
+    let config = "[config.default]\nbroker_type = 'memory'\nsource_service = 'ebmr'\n";
+    postroad.import(config);
+    fs::remove_file(folder.path().join("import.toml")).unwrap();
     let worker = postroad.worker(&[]);
-    until("the side files are there", async || {
-        below(folder.path()).iter().any(|(path, _)| path.to_string_lossy().ends_with("-shm"))
-    })
-    .await;
+    postroad.until_status("default", "running").await;
+    // It is killed, so that they stay.
     drop(worker);
     // The log is the test's.
     let log =

@@ -38,7 +38,8 @@ async fn in_trouble(members: usize) {
 #[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
 async fn a_member_stopped_for_good_takes_no_message_with_it() {
     on_plant(&GROUP, async |plant| {
-        let [leaver, first, second] = [(), (), ()].map(|()| plant.postroad.worker(&[]));
+        let arguments = [&["--grace-seconds", "60"][..], &[], &[]];
+        let [leaver, first, second] = arguments.map(|arguments| plant.postroad.worker(arguments));
         let device = at_work(plant, 3).await;
         // It waits for a sign of life of the others, which takes a heartbeat.
         let log = leaver.stop().await;
@@ -62,7 +63,7 @@ async fn a_member_stopped_right_after_another_began_leaves_the_group_to_it() {
         until_all_run(plant, 1).await;
         let device = Device::start(plant.mosquitto.address);
         until("it takes messages in", async || plant.received().await > 0).await;
-        let leaver = plant.postroad.worker(&["--grace-seconds", "20"]);
+        let leaver = plant.postroad.worker(&["--grace-seconds", "60"]);
         until_all_run(plant, 2).await;
         let log = leaver.stop().await;
         assert!(log.contains("left the group"), "{log}");

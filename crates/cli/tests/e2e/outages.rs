@@ -25,8 +25,9 @@ async fn a_broker_that_was_away_costs_no_row_an_attempt() {
             let before = attempts(bus).await;
             until("it has tried again a few times", async || attempts(bus).await >= before + 6)
                 .await;
+            // Not `stale` for a moment, as it is on a busy machine.
+            bus.until_status("default", "reconnecting").await;
             let status = bus.status("default");
-            assert_eq!(status["worker_status"], "reconnecting");
             let error = status["last_error"].as_str().unwrap();
             assert!(error.contains("broker not available"), "{error}");
             assert_eq!(status["outbound"]["pending"], 500);
@@ -35,9 +36,9 @@ async fn a_broker_that_was_away_costs_no_row_an_attempt() {
             bus.until_status("default", "running").await;
             until("the error is gone", async || bus.status("default")["last_error"].is_null())
                 .await;
-            // The second may come within ten seconds, which is one line.
-            assert!((1..=outage).contains(&worker.said(BROKER_GONE)), "{}", worker.log());
-            assert!(warnings(&worker) <= outage, "{}", worker.log());
+            // The second may come within ten seconds, which is one line; a long outage has a second one.
+            assert!((1..=outage + 1).contains(&worker.said(BROKER_GONE)), "{}", worker.log());
+            assert!(warnings(&worker) <= outage + 1, "{}", worker.log());
         }
         assert_eq!(copies(&ear.up_to_now().await).len(), 1_000);
         bus.until_received("default", 1_000).await;
@@ -59,15 +60,15 @@ fn warnings(worker: &Worker) -> usize {
     worker.said(" WARN ") + worker.said(" ERROR ")
 }
 
-/// Lets the broker come and go for a while, as fast as the worker connects, and returns the worker's log.
-async fn seconds_of(seconds: u64, bus: &Bus, trouble: impl Fn(&Bus)) -> String {
+/// Lets the broker come and go for a while, each time with such a pause, and returns the worker's log.
+async fn seconds_of(seconds: u64, pause: u64, bus: &Bus, trouble: impl Fn(&Bus)) -> String {
     bus.configure("default", &[]);
     let worker = bus.postroad.worker(&[]);
     bus.until_status("default", "running").await;
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         trouble(bus);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
     let before = attempts(bus).await;
     assert!(before >= 6, "it lost or missed the broker {before} times only");
@@ -83,13 +84,14 @@ async fn a_broker_that_refuses_or_cuts_every_connection_is_a_few_lines() {
             bus.broker.refuse(true);
             bus.broker.cut();
         };
-        let log = seconds_of(12, bus, refusing).await;
+        let log = seconds_of(12, 200, bus, refusing).await;
         assert!(log.matches(" WARN ").count() <= 2, "{log}");
         assert!(log.lines().count() <= 20, "{log}");
     })
     .await;
     on_server(Server::Postgres, async |bus| {
-        let log = seconds_of(12, bus, |bus| bus.broker.cut()).await;
+        // Long enough for both sides to be there now and then.
+        let log = seconds_of(12, 1_100, bus, |bus| bus.broker.cut()).await;
         // One at the beginning, one after ten seconds, one at the end for what was held back.
         assert!(log.matches(BROKER_GONE).count() <= 3, "{log}");
         assert!(log.matches("breaking every connection").count() <= 2, "{log}");
@@ -184,8 +186,8 @@ async fn a_connection_that_is_half_open_is_noticed_and_replaced() {
         let began = Instant::now();
         bus.enqueue(500).await;
         bus.until_status("default", "reconnecting").await;
-        // Two heartbeats, and a while for a busy machine.
-        assert!(began.elapsed() < Duration::from_secs(13), "{:?}", began.elapsed());
+        // Two heartbeats, and a while for a busy machine; a confirm would be missed after a minute.
+        assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
         assert_eq!(bus.published().await, 0);
         bus.broker.refuse(true);
         bus.broker.blackhole(false);

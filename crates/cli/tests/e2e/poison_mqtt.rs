@@ -83,7 +83,6 @@ async fn poison_by_mqtt_does_no_harm_with_sqlite_either() {
 async fn poisoned(postroad: &Postroad, sql: &Sql, address: SocketAddr) {
     let worker = postroad.worker(&[]);
     postroad.until_status("default", "running").await;
-    let mut good = Publisher::connect(address).await.unwrap();
     let (mut sent, mut refused) = (0, 0);
     for (qos, retain) in [(0, false), (1, false), (1, true), (0, true)] {
         for (number, (topic, body, is_kept)) in poisons().iter().enumerate() {
@@ -106,6 +105,8 @@ async fn poisoned(postroad: &Postroad, sql: &Sql, address: SocketAddr) {
             }
         }
         let after = format!("good/after/{qos}/{retain}");
+        // A new one, as each is kept alive only while it publishes.
+        let mut good = Publisher::connect(address).await.unwrap();
         good.publish(&[Letter::new(&after, "21.5")]).await.unwrap();
         let row = format!("SELECT count(*) FROM inbound_event WHERE topic = '{after}'");
         until_in(NEXT_WITHIN, &after, async || sql.count(&row).await == 1).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::{Home, until};
+use crate::support::Home;
 
 #[tokio::test]
 async fn an_active_config_without_a_live_worker_is_unhealthy() {
@@ -65,7 +65,7 @@ async fn every_row_is_counted_by_its_state() {
 async fn the_json_has_the_shape_of_the_contract() {
     let home = Home::configured().await;
     let worker = home.postroad.worker(&[]);
-    until("it runs", async || home.postroad.run(&["status"]).code == 0).await;
+    home.postroad.until_status("default", "running").await;
     let status = home.postroad.json(&["status", "--config-key", "default"]);
     has(&status, &["configs"]);
     let config = &status["configs"][0];

@@ -41,14 +41,15 @@ async fn mqtt_goes_by_tls_and_takes_up_exchanged_files_at_the_next_attempt() {
         key.display(),
         folder.display(),
     ));
-    home.sql.execute(INSERT).await;
     let worker = home.postroad.worker(&[]);
     worker.says("unknown authority").await;
     replace(&pki.ca(), &other.ca());
     pki.client("ebmr").replace(&identity);
+    // Mosquitto keeps nothing for who has not subscribed.
+    home.postroad.until_status("default", "running").await;
+    home.sql.execute(INSERT).await;
     home.sql.until_sent().await;
     home.sql.until_count(1, "SELECT count(*) FROM inbound_event").await;
-    home.postroad.until_status("default", "running").await;
     worker.stop().await;
 }
 

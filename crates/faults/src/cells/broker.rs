@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use crate::cell::{Fault, Needs, always};
 use crate::ids::Way;
 use crate::servers::{Broker, Kind};
+use crate::traffic::Pace;
 use crate::world::World;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -17,6 +18,8 @@ const SOON: Duration = Duration::from_secs(30);
 const RESUME: f64 = 5.0;
 /// What a machine that runs three cells at a time may add to that.
 const BUSY: f64 = 10.0;
+/// So many messages wait at most while a broker is away.
+const WAITING: u64 = 500;
 const CLOSES: u32 = 10;
 const BETWEEN_CLOSES: Duration = Duration::from_millis(700);
 
@@ -47,6 +50,9 @@ pub(super) const FAULTS: &[Fault] = &[
 fn killed(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
     Box::pin(async move {
         world.start_worker();
+        // What waits goes before what is awaited, and a broker may take long to come back.
+        let pace = Pace::free(12, Duration::from_millis(50));
+        world.set_pace(Pace { most_waiting: WAITING, ..pace }).await?;
         for _ in 0..2 {
             world.moved(60).await?;
             kill(world)?;

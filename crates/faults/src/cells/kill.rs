@@ -106,7 +106,7 @@ fn terminated(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
         let code = worker.ended().await;
         ensure!(code == 0, "exit code {code}: {}", tail(&worker.log()));
         let took = told.elapsed();
-        ensure!(took < GRACE, "it took {took:?} to stop");
+        ensure!(took < GRACE * world.patience(), "it took {took:?} to stop");
         let left = "SELECT count(*) FROM outbound_event WHERE status = 'pending' AND claim_token IS NOT NULL";
         let left = world.sql.count(left).await?;
         ensure!(left == 0, "{left} rows are still claimed");
@@ -128,7 +128,7 @@ fn terminated(world: &mut World) -> LocalBoxFuture<'_, Result<()>> {
                 tail(&worker.log())
             );
             ensure!(
-                told.elapsed() < Duration::from_secs(3),
+                told.elapsed() < Duration::from_secs(3) * world.patience(),
                 "a second signal did not end it at once"
             );
         }

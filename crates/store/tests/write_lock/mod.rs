@@ -36,7 +36,7 @@ async fn busy_timeout(db: &impl ConnectionTrait) -> i64 {
 
 /// Holds the lock again and again, lets go of it for a moment only, and says how often it has taken it. Until nobody listens.
 async fn hog(neighbour: Database, holds: watch::Sender<usize>) {
-    const FREE: Duration = Duration::from_millis(10);
+    const FREE: Duration = Duration::from_millis(20);
     while !holds.is_closed() {
         let transaction = neighbour.begin().await.unwrap();
         holds.send_modify(|count| *count += 1);

@@ -1,9 +1,11 @@
 //! A RabbitMQ of a test's own, which speaks TLS and nothing else.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use postroad_tls::testing::{Flaw, Identity, Pki, replace};
@@ -11,7 +13,10 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 /// It is an Erlang machine that starts from nothing.
-const SOON: Duration = Duration::from_mins(2);
+const SOON: Duration = Duration::from_mins(5);
+/// It shares the machine with the test, so it does not wait for work by turning in circles.
+const ERLANG: &str =
+    "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none";
 
 /// Stopped when this is dropped. It demands a client certificate, and knows the user `billing` by the password `secret` as
 /// by a certificate of that name.
@@ -44,10 +49,7 @@ impl Node {
             ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
             ("RABBITMQ_NODENAME", format!("postroad-{}@localhost", address.port())),
             ("RABBITMQ_DIST_PORT", free().port().to_string()),
-            (
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "-kernel inet_dist_use_interface {127,0,0,1}".to_owned(),
-            ),
+            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG.to_owned()),
             ("RABBITMQ_CONFIG_FILE", text("rabbitmq.conf")),
             ("RABBITMQ_MNESIA_BASE", text("mnesia")),
             ("RABBITMQ_LOG_BASE", text("log")),
@@ -136,13 +138,17 @@ fn config(address: SocketAddr, folder: &Path) -> String {
     )
 }
 
-/// A port below the ones that the kernel gives to clients.
+/// What was given out before; a server may need a minute until it listens.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port below the ones that the kernel gives to clients, which no other node of this process has.
 fn free() -> SocketAddr {
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = u128::from_be_bytes(*Uuid::new_v4().as_bytes());
     (0..1_000)
         .map(|step| 20_000 + u16::try_from((seed + step) % 12_000).unwrap())
         .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
-        .find(|address| TcpListener::bind(address).is_ok())
+        .find(|address| TcpListener::bind(address).is_ok() && given.insert(address.port()))
         .expect("some port is free")
 }
 

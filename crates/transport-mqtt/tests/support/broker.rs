@@ -4,12 +4,12 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use postroad_tls::testing::{Identity, Pki};
 use tempfile::TempDir;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Killed when this is dropped.
 pub(crate) struct Broker {
@@ -58,6 +58,11 @@ impl Broker {
         let mut broker = Self { address, folder, child: None };
         broker.run();
         broker
+    }
+
+    /// When it last wrote what it has accepted.
+    pub(crate) fn written(&self) -> Option<SystemTime> {
+        fs::metadata(self.folder.path().join("mosquitto.db")).ok()?.modified().ok()
     }
 
     /// Starts it again on the same port with what it had written.

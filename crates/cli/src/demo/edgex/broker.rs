@@ -10,7 +10,7 @@ use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-const START: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Starts it on a free port that only this machine reaches. After `Ok` it accepts MQTT 5, and does so until the process

@@ -141,7 +141,7 @@ impl Bus {
             username = "{username}"
             password = "env:{PASSWORD}"
             source_service = "{service}"
-            connect_timeout = 2
+            connect_timeout = 10
             retry_interval_seconds = 1
             poll_interval_ms = 50
             heartbeat_interval_seconds = 1

@@ -1,9 +1,10 @@
 //! A device that sends EdgeX events without pause.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -21,14 +22,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the broker did not acknowledge is not sent again: only of the rest does anybody promise anything.
 pub(crate) struct Device {
-    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    acknowledged: Arc<Mutex<BTreeMap<String, Instant>>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Device {
     pub(crate) fn start(broker: SocketAddr) -> Self {
-        let acknowledged = Arc::<Mutex<BTreeSet<_>>>::default();
+        let acknowledged = Arc::<Mutex<BTreeMap<_, _>>>::default();
         let stop = CancellationToken::new();
         let task = tokio::spawn(send(broker, acknowledged.clone(), stop.clone()));
         Self { acknowledged, stop, task }
@@ -41,15 +42,22 @@ impl Device {
 
     /// Ends after the burst in hand and returns the ids of all acknowledged events.
     pub(crate) async fn stop(self) -> BTreeSet<String> {
+        let now = Instant::now();
+        self.stop_without(&(now..now)).await
+    }
+
+    /// The same without those that were acknowledged at such a time.
+    pub(crate) async fn stop_without(self, time: &Range<Instant>) -> BTreeSet<String> {
         self.stop.cancel();
         self.task.await.unwrap();
-        std::mem::take(&mut self.acknowledged.lock().unwrap())
+        let acknowledged = std::mem::take(&mut *self.acknowledged.lock().unwrap());
+        acknowledged.into_iter().filter(|(_, at)| !time.contains(at)).map(|(id, _)| id).collect()
     }
 }
 
 async fn send(
     broker: SocketAddr,
-    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+    acknowledged: Arc<Mutex<BTreeMap<String, Instant>>>,
     stop: CancellationToken,
 ) {
     while !stop.is_cancelled() {
@@ -59,7 +67,7 @@ async fn send(
                 let ids: Vec<_> = (0..BURST).map(|_| Uuid::new_v4().to_string()).collect();
                 let events: Vec<_> = ids.iter().map(|id| event(id)).collect();
                 let done = publisher.publish_and(&events, |index| {
-                    acknowledged.lock().unwrap().insert(ids[index].clone());
+                    acknowledged.lock().unwrap().insert(ids[index].clone(), Instant::now());
                 });
                 if done.await.is_err() {
                     break;

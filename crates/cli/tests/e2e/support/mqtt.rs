@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_mins(3);
 /// Far above every message of these tests.
 const PACKET: usize = 16 << 20;
 /// Packet ids go from 1 to this.

@@ -94,7 +94,7 @@ pub(crate) fn configure_mqtt(postroad: &Postroad, mosquitto: &Mosquitto, more: &
         broker_type = "mqtt"
         host = "{address}"
         source_service = "ebmr"
-        connect_timeout = 2
+        connect_timeout = 10
         retry_interval_seconds = 1
         poll_interval_ms = 50
         heartbeat_interval_seconds = 1

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::recorder::Recorder;
 
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_mins(3);
 
 /// A channel, and the exchange of one test.
 pub(crate) struct Rabbit {
