@@ -124,6 +124,10 @@ impl Subscriber for MqttSubscriber {
         }
     }
 
+    fn away(&self) -> Option<&str> {
+        self.source.dry()
+    }
+
     fn prefetch(&self) -> usize {
         self.reader.prefetch()
     }

@@ -153,6 +153,10 @@ impl Subscriber for PrefixedSubscriber {
         Ok(())
     }
 
+    fn away(&self) -> Option<&str> {
+        self.inner.away()
+    }
+
     fn prefetch(&self) -> usize {
         self.inner.prefetch()
     }
