@@ -166,6 +166,7 @@ Examples:
   postroad config show default --json")]
 pub(crate) enum Config {
     /// Write configs from a TOML file; importing twice changes nothing
+    #[command(after_help = "Example:\n  postroad config import postroad.toml")]
     Import {
         /// With one [config.KEY] table each
         file: PathBuf,
@@ -177,6 +178,7 @@ pub(crate) enum Config {
         json: bool,
     },
     /// One config with its broker's settings, without secrets
+    #[command(after_help = "Example:\n  postroad config show default --json")]
     Show {
         /// Its config_key
         key: String,
@@ -185,6 +187,11 @@ pub(crate) enum Config {
         json: bool,
     },
     /// Change columns; those of the broker's settings as rabbitmq.NAME or mqtt.NAME
+    #[command(after_help = "\
+Examples:
+  postroad config set default host=rabbit.example:5672 batch_size=200
+  postroad config set default password=env:BROKER_PASSWORD tls_enabled=true
+  postroad config set default 'rabbitmq.binding_keys=[\"event.#\"]'")]
     Set {
         /// Its config_key
         key: String,
@@ -345,6 +352,12 @@ pub(crate) enum Outbox {
     /// One row with everything
     Show(ShowRow),
     /// Send again, from the first attempt on
+    ///
+    /// A row with an ordering key goes out again after those behind it that have gone out meanwhile.
+    #[command(after_help = "\
+Examples:
+  postroad outbox retry 0198c0de-0000-7000-8000-000000000001
+  postroad outbox retry --status error --config-key billing")]
     Retry {
         /// Its id
         #[arg(required_unless_present = "status", conflicts_with = "status")]
@@ -359,6 +372,7 @@ pub(crate) enum Outbox {
     /// Give a pending row up as `error`, so that those behind it in its ordering key go on
     ///
     /// A row that a worker holds may be on the wire: it is refused until the worker has settled it or its lease is over.
+    #[command(after_help = "Example:\n  postroad outbox skip 0198c0de-0000-7000-8000-000000000001")]
     Skip {
         /// Its id
         id: String,
@@ -366,6 +380,12 @@ pub(crate) enum Outbox {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  postroad outbox send --topic event.machine.spindle.started --event-type started --payload '{\"rpm\": 900}'
+  postroad outbox send --topic edgenexus.request.machine.read --request-id r-1 \\
+      --reply-to ebmr.response.machine.read --payload @request.json
+  postroad outbox send --topic event.a.b.c --event-type c --ordering-key lot-7 --payload - < lot.json")]
 pub(crate) struct Send {
     /// Topic of the grammar
     #[arg(long)]
@@ -415,6 +435,10 @@ pub(crate) struct Send {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  postroad outbox list --status error --limit 10
+  postroad outbox list --config-key billing --json")]
 pub(crate) struct ListOutbox {
     /// Only rows in this state
     #[arg(long, value_parser = ["pending", "published", "invalid", "error"])]

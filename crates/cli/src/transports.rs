@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use postroad_store::Secret;
-use postroad_store::config::{MqttSettings as StoredMqtt, RabbitMqSettings, RuntimeConfig};
+use postroad_store::config::{Config, MqttSettings as StoredMqtt, RabbitMqSettings, RuntimeConfig};
 use postroad_tls::TlsSettings;
 use postroad_transport_amqp::{AmqpSettings, AmqpTransport, QueueType};
 use postroad_transport_memory::{Broker, MemorySettings, MemoryTransport};
@@ -17,6 +17,20 @@ const AMQP_PORT: u16 = 5672;
 const AMQPS_PORT: u16 = 5671;
 const MQTT_PORT: u16 = 1883;
 const MQTTS_PORT: u16 = 8883;
+
+/// Whether a worker could start by this config with this broker, as far as its settings go.
+pub(crate) fn check(config: &Config, broker_type: &str) -> Result<()> {
+    let runtime = &config.runtime;
+    service(runtime)?;
+    match broker_type {
+        "memory" => memory(Broker::new(), runtime, &config.rabbitmq).map(drop),
+        "mqtt" => {
+            let seat = Seat::of_check(&runtime.config_key, &config.mqtt);
+            mqtt(runtime, &config.mqtt, &seat).map(drop)
+        }
+        _ => rabbitmq(runtime, &config.rabbitmq).map(drop),
+    }
+}
 
 /// RabbitMQ as the config says.
 pub(crate) fn rabbitmq(

@@ -1,10 +1,12 @@
 //! How an engine is to behave.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use postroad_envelope::Limits;
 
-use crate::Backoff;
+use crate::{Backoff, Counts};
 
 /// Everything the engine needs to know of a runtime config; checked by whoever reads the config.
 #[derive(Debug, Clone)]
@@ -39,6 +41,10 @@ pub struct Settings {
     pub grace: Duration,
     /// Seeds the dice for jitter.
     pub seed: u64,
+    /// What the same process counted before, by another config: the totals go on from there.
+    pub counted: Counts,
+    /// Set before a stop after which the same process goes on by another config: the last heartbeat then says `starting`.
+    pub goes_on: Arc<AtomicBool>,
 }
 
 impl Settings {
@@ -60,6 +66,8 @@ impl Settings {
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_mins(5)),
             grace: Duration::from_secs(10),
             seed: 0,
+            counted: Counts::default(),
+            goes_on: Arc::default(),
         }
     }
 

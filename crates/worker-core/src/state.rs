@@ -51,14 +51,14 @@ enum Connection {
 }
 
 impl State {
-    pub(crate) fn new(outbound: bool, inbound: bool) -> Self {
+    pub(crate) fn new(outbound: bool, inbound: bool, counted: &Counts) -> Self {
         let wanted = |yes| if yes { Connection::NotYet } else { Connection::NotWanted };
         let has_inbox = CancellationToken::new();
         if !inbound {
             has_inbox.cancel();
         }
         Self {
-            totals: Totals::default(),
+            totals: Totals::from(counted),
             database: Outage::of("database", "database not available, trying again until it is"),
             broker: Outage::of("broker", "broker not available, trying again until it is"),
             quiet: Quiet::default(),
@@ -154,17 +154,17 @@ pub(crate) struct Totals {
     pub(crate) disconnects: Total,
 }
 
-impl Default for Totals {
-    fn default() -> Self {
+impl From<&Counts> for Totals {
+    fn from(counted: &Counts) -> Self {
         Self {
-            published: Total::named("postroad_published_total"),
-            refused: Total::named("postroad_refused_total"),
-            invalid: Total::named("postroad_invalid_total"),
-            received: Total::named("postroad_received_total"),
-            duplicates: Total::named("postroad_duplicates_total"),
-            quarantined: Total::named("postroad_quarantined_total"),
-            lease_lost: Total::named("postroad_lease_lost_total"),
-            disconnects: Total::named("postroad_disconnects_total"),
+            published: Total::of("postroad_published_total", counted.published),
+            refused: Total::of("postroad_refused_total", counted.refused),
+            invalid: Total::of("postroad_invalid_total", counted.invalid),
+            received: Total::of("postroad_received_total", counted.received),
+            duplicates: Total::of("postroad_duplicates_total", counted.duplicates),
+            quarantined: Total::of("postroad_quarantined_total", counted.quarantined),
+            lease_lost: Total::of("postroad_lease_lost_total", counted.lease_lost),
+            disconnects: Total::of("postroad_disconnects_total", counted.disconnects),
         }
     }
 }
@@ -193,8 +193,8 @@ pub(crate) struct Total {
 }
 
 impl Total {
-    fn named(name: &'static str) -> Self {
-        Self { name, value: AtomicU64::new(0) }
+    fn of(name: &'static str, value: u64) -> Self {
+        Self { name, value: AtomicU64::new(value) }
     }
 
     pub(crate) fn add(&self, more: usize) {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_worker_runs_when_every_wanted_side_is_connected() {
-        let state = State::new(true, true);
+        let state = State::new(true, true, &Counts::default());
         assert_eq!(state.status(), WorkerStatus::Starting);
         state.connected(Side::Outbound);
         assert_eq!(state.status(), WorkerStatus::Starting);
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_side_that_is_not_wanted_is_not_waited_for() {
-        let state = State::new(true, false);
+        let state = State::new(true, false, &Counts::default());
         state.connected(Side::Outbound);
         assert_eq!(state.status(), WorkerStatus::Running);
     }

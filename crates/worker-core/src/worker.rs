@@ -1,5 +1,6 @@
 //! A whole worker: both sides, cleaning up, heartbeats and a clean stop.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ where
     /// When one of its tasks panics, so that a supervisor can start the process anew.
     pub async fn run(self, stop: CancellationToken) -> Counts {
         let Self { store, transport, codec, settings, identity } = self;
-        let state = State::new(settings.outbound, settings.inbound);
+        let state = State::new(settings.outbound, settings.inbound, &settings.counted);
         let give_up = CancellationToken::new();
         let worker_id = identity.id.clone();
         let stopped_at = OnceLock::new();
@@ -81,13 +82,15 @@ where
             () = watch_stop(&context) => {}
         }
         reached(Point::InShutdown);
-        let last = heartbeat(&context, transport.kept(), &identity, WorkerStatus::Stopped);
+        let goes_on = context.settings.goes_on.load(Ordering::Relaxed);
+        let status = if goes_on { WorkerStatus::Starting } else { WorkerStatus::Stopped };
+        let last = heartbeat(&context, transport.kept(), &identity, status);
         if !matches!(timeout(FAREWELL, context.store.heartbeat(&last)).await, Ok(Ok(()))) {
             tracing::warn!("could not tell the database that this worker stopped");
         }
         tell_of(context.state.rest(Instant::now()));
         tracing::info!(config_key, "worker stopped");
-        context.state.totals.snapshot()
+        last.counts
     }
 }
 
@@ -148,13 +151,13 @@ fn heartbeat<S, C>(
     status: WorkerStatus,
 ) -> Heartbeat {
     let last_error = match status {
-        WorkerStatus::Stopped => None,
+        WorkerStatus::Starting | WorkerStatus::Stopped => None,
         _ => context.state.broker.error(),
     };
     let counts = Counts {
         spool_messages: kept.messages,
         spool_bytes: kept.bytes,
-        possible_gaps: kept.possible_gaps,
+        possible_gaps: context.settings.counted.possible_gaps + kept.possible_gaps,
         ..context.state.totals.snapshot()
     };
     Heartbeat { worker: worker.clone(), status, last_error, counts }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::args::{Cli, Config};
 use crate::commands::{database, input};
 use crate::output::{Output, optional, state};
+use crate::transports;
 
 pub(crate) async fn run(command: Config, url: &str, output: &Output) -> Result<ExitCode> {
     let database = database::open(url).await?;
@@ -69,6 +70,7 @@ async fn import(database: &Database, file: &Path, output: &Output) -> Result<()>
     }
     for key in changes.created.iter().chain(&changes.updated) {
         warn_of_literal_password(database, key, output).await?;
+        warn_of_uselessness(database, key, output).await?;
     }
     Ok(())
 }
@@ -143,6 +145,20 @@ async fn set(database: &Database, key: &str, values: &[String], output: &Output)
         .line(format_args!("{key}: {}", if changed { "changed" } else { "nothing to change" }))?;
     if pairs.iter().any(|(name, _)| name == "password") {
         warn_of_literal_password(database, key, output).await?;
+    }
+    if changed {
+        warn_of_uselessness(database, key, output).await?;
+    }
+    Ok(())
+}
+
+/// Where no worker can start by it. Its secrets are left out: where the worker runs they may be others.
+async fn warn_of_uselessness(database: &Database, key: &str, output: &Output) -> Result<()> {
+    let config = config::load(database, key).await.context("cannot read the config")?;
+    let Some(mut config) = config.filter(|config| config.runtime.is_active) else { return Ok(()) };
+    config.runtime.password = None;
+    if let Err(error) = transports::check(&config, &config.runtime.broker_type) {
+        output.note(format_args!("warning: no worker can start by it yet: {error:#}"));
     }
     Ok(())
 }

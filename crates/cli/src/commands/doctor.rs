@@ -56,7 +56,13 @@ pub(crate) async fn run(args: &args::Doctor, url: &str, output: &Output) -> Resu
 /// Everything, in the order in which a person looks for a fault.
 async fn look(url: &str, key: Option<&str>) -> Vec<Line> {
     let mut database = About::database();
-    let db = match connect(url).await {
+    // A file that is not there is not made.
+    let url = if url.starts_with("sqlite:") {
+        url.replace("mode=rwc", "mode=rw")
+    } else {
+        url.to_owned()
+    };
+    let db = match connect(&url).await {
         Ok(db) => db,
         Err(error) => {
             let advice = "give --database-url or DATABASE_URL as `postroad --help` says";

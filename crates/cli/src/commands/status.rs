@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Cell;
-use postroad_store::Database;
 use postroad_store::query::status::{self, ConfigStatus, WorkerEntry};
+use postroad_store::{Database, health};
 
 use crate::args;
 use crate::commands::database;
@@ -52,6 +52,15 @@ async fn show(database: &Database, args: &args::Status, output: &Output) -> Resu
         output.note(format_args!(
             "config `{key}` is active and has no live worker: `postroad worker --config-key {key}`"
         ));
+    }
+    if key.is_none() {
+        let unknown =
+            health::unknown_config_keys(database).await.context("cannot read the status")?;
+        for unknown in unknown {
+            output.note(format_args!(
+                "rows wait by the config_key `{unknown}`, which no config has: nobody sends them"
+            ));
+        }
     }
     Ok(status.configs.iter().all(ConfigStatus::is_healthy))
 }

@@ -1,7 +1,8 @@
 //! `postroad worker`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -12,7 +13,7 @@ use postroad_store::{Database, SqlStore};
 use postroad_transport::Transport;
 use postroad_transport_memory::Broker;
 use postroad_worker_core::{
-    Backoff, Codec, EnvelopeCodec, Settings, StoreError, Worker as Engine, WorkerIdentity,
+    Backoff, Codec, Counts, EnvelopeCodec, Settings, StoreError, Worker as Engine, WorkerIdentity,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -30,7 +31,14 @@ const MOST_ABANDONED: u64 = 50;
 pub(crate) async fn run(args: &Worker, database_url: &str) -> Result<ExitCode> {
     let stop = signals::stop_token()?;
     let database = postroad_store::connect(database_url).await?;
-    let runner = Runner { args, database, identity: identity(), broker: Broker::new(), stop };
+    let runner = Runner {
+        args,
+        database,
+        identity: identity(),
+        broker: Broker::new(),
+        counted: Mutex::default(),
+        stop,
+    };
     while let Some(config) = runner.next_config().await? {
         runner.work(&config).await?;
     }
@@ -43,6 +51,8 @@ struct Runner<'a> {
     identity: WorkerIdentity,
     /// Lives as long as the process, so that a changed config loses nothing that is in its queue.
     broker: Broker,
+    /// By all configs up to now: they are the process's.
+    counted: Mutex<Counts>,
     stop: CancellationToken,
 }
 
@@ -136,21 +146,33 @@ impl Runner<'_> {
         let stop = self.stop.child_token();
         let store = SqlStore::new(self.database.clone(), key)
             .delete_on_publish(config.runtime.delete_on_publish);
+        let settings = self.settings(config)?;
+        let goes_on = Arc::clone(&settings.goes_on);
         let worker = Engine {
             store: Arc::new(store),
             transport: Arc::new(transport),
             codec: Arc::new(codec),
-            settings: self.settings(config)?,
+            settings,
             identity: self.identity.clone(),
         };
-        let worker = worker.run(stop.clone());
+        let worker = async {
+            let counted = worker.run(stop.clone()).await;
+            *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+        };
         tokio::pin!(worker);
         tokio::select! {
-            _ = &mut worker => Ok(()),
-            () = self.changed(config) => {
+            () = &mut worker => Ok(()),
+            is_active = self.changed(config) => {
                 tracing::info!(config_key = key, "config changed");
+                goes_on.store(is_active, Ordering::Relaxed);
                 stop.cancel();
-                worker.await;
+                tokio::select! {
+                    () = &mut worker => {}
+                    () = self.stop.cancelled() => {
+                        goes_on.store(false, Ordering::Relaxed);
+                        worker.await;
+                    }
+                }
                 Ok(())
             }
             abandoned = too_many_abandoned() => {
@@ -161,8 +183,8 @@ impl Runner<'_> {
         }
     }
 
-    /// Waits until the stored config is another one than `config`, and one that can be worked by.
-    async fn changed(&self, config: &Config) {
+    /// Waits until the stored config is another one than `config`, and one that can be worked by; whether it is active.
+    async fn changed(&self, config: &Config) -> bool {
         let mut complained_of = None;
         loop {
             let interval = config.runtime.heartbeat_interval_seconds;
@@ -173,7 +195,7 @@ impl Runner<'_> {
                 continue;
             }
             match now.as_ref().map_or(Ok(()), |now| self.check(now)) {
-                Ok(()) => return,
+                Ok(()) => return now.is_some_and(|now| now.runtime.is_active),
                 Err(error) => {
                     let error = format!("{error:#}");
                     tracing::error!(%error, "the changed config cannot be used, going on with the one before");
@@ -185,17 +207,7 @@ impl Runner<'_> {
 
     /// Whether a worker could start by this config.
     fn check(&self, config: &Config) -> Result<()> {
-        self.settings(config)?;
-        match self.broker_type(config) {
-            "memory" => {
-                transports::memory(self.broker.clone(), &config.runtime, &config.rabbitmq).map(drop)
-            }
-            "mqtt" => {
-                let seat = Seat::of_check(&config.runtime.config_key, &config.mqtt);
-                transports::mqtt(&config.runtime, &config.mqtt, &seat).map(drop)
-            }
-            _ => transports::rabbitmq(&config.runtime, &config.rabbitmq).map(drop),
-        }
+        transports::check(config, self.broker_type(config))
     }
 
     fn broker_type<'c>(&self, config: &'c Config) -> &'c str {
@@ -228,6 +240,7 @@ impl Runner<'_> {
             ),
             grace: Duration::from_secs(self.args.grace_seconds),
             seed: Uuid::new_v4().as_u64_pair().0,
+            counted: *self.counted.lock().unwrap_or_else(PoisonError::into_inner),
             ..Settings::new(runtime.config_key.as_str(), transports::service(runtime)?)
         })
     }

@@ -91,6 +91,12 @@ async fn single_settings_are_changed_by_name() {
     set(&["broker_type=kafka"]).fails_saying(&["`broker_type`", "`rabbitmq`"]);
     assert!(set(&["port"]).exits(2).err.contains("NAME=VALUE"));
     assert!(home.postroad.json(&["config", "show", "default"])["port"].is_null());
+
+    // What each value is alone says little of all together.
+    assert_eq!(set(&["batch_size=100"]).exits(0).err, "");
+    let useless = set(&["broker_type=mqtt", "mqtt.inbound_topics=a/#/b"]).exits(0);
+    assert!(useless.err.contains("no worker can start by it yet"), "{useless:?}");
+    assert!(useless.err.contains("a/#/b"), "{useless:?}");
 }
 
 #[tokio::test]

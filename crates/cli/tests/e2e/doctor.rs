@@ -65,6 +65,35 @@ async fn a_missing_index_and_a_missing_schema_are_failures_with_what_to_do() {
     let ran = home.postroad.run(&["doctor", "--json"]).exits(1);
     let line = ran.line("database", "schema");
     assert_eq!(line["advice"], "run `postroad migrate up`", "{line:#}");
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("bus.db");
+    let postroad = Postroad::new(format!("sqlite://{}?mode=rwc", file.display()), folder.path());
+    let ran = postroad.run(&["doctor", "--json"]).exits(1);
+    let line = ran.line("database", "connection");
+    assert!(line["advice"].as_str().unwrap().contains("`postroad migrate up` makes"), "{line:#}");
+    assert!(!file.exists(), "looking makes nothing");
+}
+
+#[tokio::test]
+async fn rows_that_nobody_sends_are_told_by_doctor_and_status() {
+    let home = Home::configured().await;
+    for (key, ordering) in [("default", "NULL"), ("Default", "NULL"), ("default ", "'k'")] {
+        let insert = format!(
+            "INSERT INTO outbound_event (config_key, topic, event_type, payload, ordering_key) \
+             VALUES ('{key}', 'event.a.b.c', 'c', '1', {ordering})"
+        );
+        home.sql.execute(&insert).await;
+    }
+    let line = home.postroad.run(&["doctor", "--json"]).exits(0).line("database", "config keys");
+    assert_eq!(line["result"], "warning", "{line:#}");
+    assert!(line["found"].as_str().unwrap().ends_with("`Default`, `default `"), "{line:#}");
+    let told = home.postroad.run(&["status"]).err;
+    assert!(told.contains("`Default`") && told.contains("`default `"), "{told}");
+    home.sql.execute("UPDATE outbound_event SET config_key = 'default'").await;
+    let ran = home.postroad.run(&["doctor", "--json"]).exits(0);
+    assert_eq!(ran.line("database", "config keys")["result"], "ok", "{ran:?}");
+    assert!(!home.postroad.run(&["status"]).err.contains("no config"), "{ran:?}");
 }
 
 #[tokio::test]

@@ -66,6 +66,19 @@ async fn each_fault_has_its_line() {
         bus.sql.execute(line["advice"].as_str().unwrap()).await;
         assert_eq!(complaints(0), [""; 0]);
 
+        for (key, ordering) in [("Default", "NULL"), ("default ", "'k'")] {
+            let insert = format!(
+                "INSERT INTO outbound_event (config_key, topic, event_type, payload, ordering_key) \
+                 VALUES ('{key}', 'event.a.b.c', 'c', '1', {ordering})"
+            );
+            bus.sql.execute(&insert).await;
+        }
+        assert_eq!(complaints(0), ["config keys: warning"]);
+        let line = bus.postroad.run(&["doctor", "--json"]).line("database", "config keys");
+        let found = line["found"].as_str().unwrap();
+        assert!(found.contains("`Default`") && found.contains("`default `"), "{line:#}");
+        bus.sql.execute("DELETE FROM outbound_event").await;
+
         bus.postroad.done(&["config", "set", "default", "rabbitmq.queue_type=classic"]);
         assert_eq!(complaints(1), ["settings: warning", "queue: failure"]);
         bus.postroad.done(&["config", "set", "default", "rabbitmq.queue_type=quorum"]);

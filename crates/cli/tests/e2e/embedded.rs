@@ -63,6 +63,7 @@ async fn a_worker_of_an_inactive_config_waits_until_it_is_active() {
     // And back again, without a restart.
     home.postroad.done(&["config", "deactivate", "default"]);
     until("it waits again", async || worker.said("config is not active") == 2).await;
+    assert_eq!(home.postroad.status("default")["worker_status"], "stopped");
     home.sql.execute(INSERT).await;
     // The point is that nothing happens.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -84,7 +85,11 @@ async fn a_changed_config_is_taken_up_without_a_restart() {
     until("it starts anew", async || worker.said("worker started") == 2).await;
     home.sql.execute(INSERT).await;
     home.sql.until_count(1, &format!("{from} = 'erp'")).await;
+    // It is one process, which goes on counting.
+    let counts = "SELECT count(*) FROM event_bus_worker WHERE status = 'running' AND published = 2 AND received = 2";
+    home.sql.until_count(1, counts).await;
     worker.stop().await;
+    assert_eq!(home.postroad.status("default")["worker_status"], "stopped");
 }
 
 #[tokio::test]

@@ -84,11 +84,16 @@ const UNREACHABLE: &str = "is the server up, are host and port of --database-url
 fn unreachable_advice(db: &Database, error: &DbErr) -> &'static str {
     match store_error(error) {
         _ if db.dialect() == Dialect::Sqlite => {
-            "does the file exist, and may this user read and write it and its folder?"
+            "does the file exist, which `postroad migrate up` makes, and may this user read and write it and its folder?"
         }
         StoreError::Unavailable(_) => UNREACHABLE,
         _ => "check user, password and name of the database in --database-url or DATABASE_URL",
     }
+}
+
+/// The config keys of outbox rows that wait and that no config has: nobody sends them. The order is that of their bytes.
+pub async fn unknown_config_keys(db: &Database) -> Result<Vec<String>, StoreError> {
+    rows::unknown_keys(db).await.map_err(|error| store_error(&error))
 }
 
 /// Everything there is to say, a line each. Each has five seconds, all of them fifteen; what is not found out says so.
@@ -114,6 +119,7 @@ pub async fn check(db: &Database, scope: &Scope) -> Vec<Finding> {
             lines.add("dead rows", postgres::dead_rows(db)).await;
         }
         lines.add("leases", rows::leases(db)).await;
+        lines.add("config keys", rows::keys(db)).await;
         for key in &scope.config_keys {
             lines.add("waiting rows", rows::waiting(db, key)).await;
         }

@@ -316,18 +316,27 @@ pub(super) async fn dead_rows(db: &Database) -> Result<Finding, DbErr> {
     })
 }
 
-/// Whether the triggers of the outbox fire; of those that do not, the one that matters most is told.
+/// Whether the triggers of the outbox fire.
 pub(super) async fn triggers(db: &Database) -> Result<Finding, DbErr> {
     const CHECK: &str = "triggers";
     let there = every::<Trigger>(db, TRIGGERS).await?;
+    let (mut worst, mut found, mut cures) = (Level::Ok, Vec::new(), Vec::new());
     for Wanted { name, level, without, make } in WANTED {
         let (state, mend) = match there.iter().find(|trigger| trigger.name == name) {
             Some(Trigger { enabled: true, .. }) => continue,
             Some(_) => ("disabled", format!("ALTER TABLE outbound_event ENABLE TRIGGER {name}")),
             None => ("missing", make.to_owned()),
         };
-        let found = format!("{name} is {state}: {without}");
-        return Ok(Finding { level, advice: mend, ..Finding::ok(CHECK, found) });
+        worst = worst.max(level);
+        found.push(format!("{name} is {state}: {without}"));
+        // Where several steps are made by one command, it is told once.
+        if !cures.contains(&mend) {
+            cures.push(mend);
+        }
     }
-    Ok(Finding::ok(CHECK, WANTED.map(|wanted| wanted.name).join(", ")))
+    if found.is_empty() {
+        return Ok(Finding::ok(CHECK, WANTED.map(|wanted| wanted.name).join(", ")));
+    }
+    let cures = cures.join("; ");
+    Ok(Finding { level: worst, advice: cures, ..Finding::ok(CHECK, found.join("; ")) })
 }

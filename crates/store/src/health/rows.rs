@@ -5,7 +5,7 @@ use std::time::Duration;
 use postroad_worker_core::Finding;
 use sea_orm::{DbErr, FromQueryResult};
 
-use super::{bound, in_words, one};
+use super::{bound, every, in_words, one};
 use crate::Database;
 use crate::dialect::Sql;
 
@@ -61,6 +61,43 @@ struct Leases {
     abandoned: i64,
 }
 
+/// The next config key of rows that wait. Parameter: the one before.
+const NEXT_KEY: Sql = Sql {
+    sqlite: "\
+SELECT min(config_key) AS config_key FROM (
+    SELECT * FROM (SELECT config_key FROM outbound_event
+        WHERE config_key > $1 AND status = 'pending' AND ordering_key IS NULL ORDER BY config_key, due_at, seq LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT config_key FROM outbound_event
+        WHERE config_key > $1 AND status = 'pending' AND ordering_key IS NOT NULL
+        ORDER BY config_key, ordering_key, seq LIMIT 1))",
+    postgres: "\
+SELECT min(config_key) AS config_key FROM (
+    (SELECT config_key FROM outbound_event
+        WHERE config_key > $1 AND status = 'pending' AND ordering_key IS NULL ORDER BY config_key, due_at, seq LIMIT 1)
+    UNION ALL
+    (SELECT config_key FROM outbound_event
+        WHERE config_key > $1 AND status = 'pending' AND ordering_key IS NOT NULL
+        ORDER BY config_key, ordering_key, seq LIMIT 1)
+) AS waiting",
+    mysql: "\
+SELECT min(config_key) AS config_key FROM (
+    (SELECT config_key FROM outbound_event FORCE INDEX (outbound_event_due)
+        WHERE due_config > $1 ORDER BY due_config, due_at, seq LIMIT 1)
+    UNION ALL
+    (SELECT config_key FROM outbound_event FORCE INDEX (outbound_event_ordering)
+        WHERE ordering_turn > concat($1, char(2)) ORDER BY ordering_turn, seq LIMIT 1)
+) AS waiting",
+};
+
+/// Far more configs than anybody has.
+const MOST_KEYS: usize = 200;
+
+#[derive(FromQueryResult)]
+struct NextKey {
+    config_key: Option<String>,
+}
+
 #[derive(FromQueryResult)]
 struct Oldest {
     seconds: Option<i64>,
@@ -79,6 +116,39 @@ pub(super) async fn leases(db: &Database) -> Result<Finding, DbErr> {
             ),
             "they go out as soon as a worker runs for their config: `postroad status` shows which one lacks it",
         ),
+    })
+}
+
+/// The config keys of rows that wait and that no config has: nobody sends them.
+pub(super) async fn unknown_keys(db: &Database) -> Result<Vec<String>, DbErr> {
+    let known = "SELECT config_key FROM event_bus_runtime_config";
+    let known: Vec<NextKey> = every(db, known).await?;
+    let known: Vec<_> = known.into_iter().filter_map(|row| row.config_key).collect();
+    let (mut last, mut unknown) = (String::new(), Vec::new());
+    for _ in 0..MOST_KEYS {
+        let statement = NEXT_KEY.bind(db.dialect(), [last.as_str().into()]);
+        let next = bound::<NextKey>(db, statement).await?.pop().and_then(|row| row.config_key);
+        let Some(key) = next else { break };
+        if !known.contains(&key) {
+            unknown.push(key.clone());
+        }
+        last = key;
+    }
+    Ok(unknown)
+}
+
+/// Whether somebody sends each row that waits.
+pub(super) async fn keys(db: &Database) -> Result<Finding, DbErr> {
+    const CHECK: &str = "config keys";
+    let unknown = unknown_keys(db).await?;
+    Ok(if unknown.is_empty() {
+        Finding::ok(CHECK, "there is a config for each row that waits")
+    } else {
+        Finding::warning(
+            CHECK,
+            format!("rows wait by a config_key that no config has: `{}`", unknown.join("`, `")),
+            "nobody sends them: correct outbound_event.config_key, which counts byte for byte, or import a config of that name",
+        )
     })
 }
 

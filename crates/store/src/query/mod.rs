@@ -27,7 +27,10 @@ fn select(db: &Database, columns: Sql, table: &'static str) -> SelectStatement {
 /// The condition for one row, `None` where no row can have such an id.
 fn id_is(db: &Database, id: &str) -> Option<SimpleExpr> {
     match db.dialect() {
-        Dialect::Sqlite | Dialect::MySql => Some(Expr::col("id").eq(id)),
+        // They keep text, which is in lower case unless a service wrote it otherwise.
+        Dialect::Sqlite | Dialect::MySql => {
+            Some(Expr::col("id").is_in([id.to_owned(), id.to_ascii_lowercase()]))
+        }
         Dialect::Postgres => Uuid::parse_str(id).ok().map(|id| Expr::col("id").eq(id)),
     }
 }

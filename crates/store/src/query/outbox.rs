@@ -188,7 +188,8 @@ pub enum Skipped {
 /// left alone: it may be on the wire, and what was released now could arrive before it.
 pub async fn skip(db: &Database, id: &str) -> Result<Skipped, StoreError> {
     let Some(condition) = id_is(db, id) else { return Ok(Skipped::Unknown) };
-    let skip = SKIP.bind(db.dialect(), [id.into()]);
+    let Some(row) = get(db, id).await? else { return Ok(Skipped::Unknown) };
+    let skip = SKIP.bind(db.dialect(), [row.id.into()]);
     if ask(db.connection().execute_raw(skip)).await?.rows_affected() > 0 {
         wake::announce(db).await?;
         return Ok(Skipped::Done);

@@ -114,7 +114,13 @@ impl Visit {
     fn bindings(&mut self) {
         let list = self.settings.bindings.join("`, `");
         let (exchange, queue) = (&self.settings.exchange, &self.settings.queue);
-        self.findings.push(if self.settings.declare_topology {
+        self.findings.push(if self.settings.bindings.is_empty() {
+            Finding::warning(
+                "bindings",
+                format!("rabbitmq.binding_keys is empty: nothing comes into `{queue}` by this config"),
+                "name the topics to take in, or set inbound_enabled = false",
+            )
+        } else if self.settings.declare_topology {
             Finding::ok("bindings", format!("each worker binds `{list}` when it connects"))
         } else {
             Finding {

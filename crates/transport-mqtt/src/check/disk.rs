@@ -91,7 +91,7 @@ fn size(folder: &Path) -> io::Result<u64> {
 fn lock(folder: &Path) -> Finding {
     const CHECK: &str = "spool lock";
     let Ok(file) = File::open(folder.join("log").join("lock")) else {
-        return Finding::ok(CHECK, "nobody used the spool yet");
+        return seats(folder);
     };
     match file.try_lock_shared() {
         Ok(()) => Finding::ok(CHECK, "free: no worker on this machine uses the spool"),
@@ -107,8 +107,30 @@ fn lock(folder: &Path) -> Finding {
     }
 }
 
+/// The same for the members of a shared group, each of which has a spool of its own in a folder with a number.
+fn seats(folder: &Path) -> Finding {
+    const CHECK: &str = "spool lock";
+    let locks = (0_u32..)
+        .map_while(|seat| File::open(folder.join(seat.to_string()).join("log").join("lock")).ok());
+    let held = locks.map(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    let held: Vec<_> = held.collect();
+    let found = match (held.len(), held.iter().filter(|held| **held).count()) {
+        (0, _) => "nobody used the spool yet".to_owned(),
+        (all, 0) => {
+            format!("{all} spools of a shared group, free: no worker on this machine uses them")
+        }
+        (all, held) => format!(
+            "{all} spools of a shared group, {held} of them held by workers on this machine"
+        ),
+    };
+    Finding::ok(CHECK, found)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use postroad_transport::Level;
 
     use super::*;
@@ -140,6 +162,28 @@ mod tests {
         assert_eq!(judge(600, 500), Level::Ok);
         assert_eq!(judge(600, 0), Level::Warning);
         assert_eq!(judge(100, 0), Level::Failure);
+    }
+
+    #[test]
+    fn the_spools_of_a_group_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let seat = |number: u32| MqttSettings {
+            spool_dir: folder.path().join(number.to_string()),
+            ..MqttSettings::default()
+        };
+        let first = Spool::open(&seat(0)).unwrap();
+        drop(Spool::open(&seat(1)).unwrap());
+        // The lock is let go of when the last thread of a spool has ended.
+        let says = |part: &str| {
+            let began = Instant::now();
+            while !lock(folder.path()).found.contains(part) {
+                assert!(began.elapsed() < Duration::from_mins(1), "{:?}", lock(folder.path()));
+                thread::sleep(Duration::from_millis(10));
+            }
+        };
+        says("2 spools of a shared group, 1 of them held");
+        drop(first);
+        says("2 spools of a shared group, free");
     }
 
     #[test]
