@@ -124,10 +124,6 @@ impl Subscriber for MqttSubscriber {
         }
     }
 
-    fn away(&self) -> Option<&str> {
-        self.source.dry()
-    }
-
     fn prefetch(&self) -> usize {
         self.reader.prefetch()
     }

@@ -226,7 +226,6 @@ async fn the_spool_is_drained_while_the_broker_is_away() {
     let ended = loop {
         // It hands out for a while, and where that was too short goes on at the next attempt.
         let mut subscriber = soon(place.transport.connect_subscriber()).await.unwrap();
-        assert!(subscriber.away().is_some_and(|why| why.contains("cannot reach the broker")));
         let ended = loop {
             match soon(subscriber.next()).await {
                 Ok(delivery) => {

@@ -94,12 +94,6 @@ pub trait Subscriber: Send + 'static {
     /// The most deliveries that can be unacknowledged at once (prefetch).
     fn prefetch(&self) -> usize;
 
-    /// Why the broker is away, where this hands out only what the transport has kept meanwhile and ends soon, so that a
-    /// connection is tried for again. By default there is one.
-    fn away(&self) -> Option<&str> {
-        None
-    }
-
     /// Whether this is one of a group to each of which the broker assigns messages that no other gets, even while it is
     /// away. By default it is not.
     fn is_member(&self) -> bool {

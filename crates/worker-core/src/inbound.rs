@@ -10,7 +10,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
 use crate::context::Context;
-use crate::link::{Pace, report_away, report_connected, report_lost, report_unreachable};
+use crate::link::{Pace, report_connected, report_lost, report_unreachable};
 use crate::state::Side;
 use crate::{Codec, InboxEntry, InboxStore, Kept, WorkerRegistry};
 
@@ -43,11 +43,7 @@ where
         match connected {
             Ok(mut subscriber) => {
                 pace.connected();
-                match subscriber.away() {
-                    None => report_connected(&context, Side::Inbound),
-                    Some(why) => report_away(&context, Side::Inbound, why),
-                }
-                let is_away = subscriber.away().is_some();
+                report_connected(&context, Side::Inbound);
                 match consume(&context, &mut subscriber).await {
                     Ok(()) => {
                         if subscriber.is_member()
@@ -57,8 +53,6 @@ where
                         }
                         return context.part(subscriber.close()).await;
                     }
-                    // That is known.
-                    Err(Disconnected(_)) if is_away => {}
                     Err(Disconnected(why)) => report_lost(&context, Side::Inbound, &why),
                 }
             }

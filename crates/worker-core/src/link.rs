@@ -97,12 +97,6 @@ pub(crate) fn report_connected<S, C>(context: &Context<S, C>, side: Side) {
     context.state.connected(side);
 }
 
-/// There is work to do without the broker.
-pub(crate) fn report_away<S, C>(context: &Context<S, C>, side: Side, why: &str) {
-    context.state.broker.note(party(side), &why);
-    context.state.disconnected(side);
-}
-
 pub(crate) fn report_unreachable<S, C>(context: &Context<S, C>, side: Side, error: &ConnectError) {
     context.state.broker.note(party(side), error);
     context.state.disconnected(side);

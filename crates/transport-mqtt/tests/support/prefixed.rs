@@ -153,10 +153,6 @@ impl Subscriber for PrefixedSubscriber {
         Ok(())
     }
 
-    fn away(&self) -> Option<&str> {
-        self.inner.away()
-    }
-
     fn prefetch(&self) -> usize {
         self.inner.prefetch()
     }
