@@ -175,20 +175,16 @@ impl Sanitized {
     }
 }
 
-/// PostgreSQL keeps 16,383 digits after the point and minds how large an exponent is written, `serde_json` refuses
-/// what is beyond any double.
+/// Within the digits that an envelope may have, far below the 16,383 after the point that PostgreSQL keeps and writes out each
+/// time; `serde_json` refuses what is beyond any double.
 fn is_holdable(number: &str) -> bool {
-    const MOST_DECIMALS: i64 = 16_383;
+    const MOST_DIGITS: u64 = 1_100;
     if number.len() <= 24 && !number.contains(['e', 'E']) {
         return true;
     }
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
-    let decimals = mantissa.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-    let (Ok(decimals), Ok(exponent)) = (i64::try_from(decimals), exponent.parse::<i64>()) else {
-        return false;
-    };
-    (-MOST_DECIMALS..=MOST_DECIMALS).contains(&exponent)
-        && decimals - exponent <= MOST_DECIMALS
+    let Ok(exponent) = exponent.parse::<i64>() else { return false };
+    (mantissa.len() as u64).saturating_add(exponent.unsigned_abs()) <= MOST_DIGITS
         && number.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
@@ -212,11 +208,12 @@ mod tests {
         check(&"9".repeat(310), false);
         check("-1.5e308", true);
         check("1e309", false);
-        check("1e-16383", true);
-        check("1e-16384", false);
-        check("1.5e-16383", false);
+        check("1e-1099", true);
+        check("1e-1100", false);
+        check("1.5e-1098", false);
         check("0e99999999999999999999", false);
-        check("0E-5000", true);
-        check(&format!("0.{}", "1".repeat(16_384)), false);
+        check("0E-500", true);
+        check(&format!("0.{}", "1".repeat(1_098)), true);
+        check(&format!("0.{}", "1".repeat(1_099)), false);
     }
 }

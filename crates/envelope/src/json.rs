@@ -17,6 +17,9 @@ const FEW_KEYS: usize = 16;
 /// `serde_json` sets by itself.
 const MAX_VALUE_DEPTH: usize = 127;
 
+/// More than any double needs that is not zero: the smallest has 324 zeros and up to 767 digits behind them.
+const MAX_DIGITS: usize = 1_100;
+
 /// The members of an object in their order, values as text. The keys differ; the values are not checked yet.
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -88,7 +91,55 @@ pub(crate) fn may_have_key(text: &str, key: &str) -> bool {
 
 /// Checks a JSON text of at most 127 levels for everything that makes a body invalid.
 pub(crate) fn check(text: &str) -> Result<(), String> {
-    serde_json::from_str(text).map(|Strict| ()).map_err(|error| told(&error))
+    serde_json::from_str(text).map(|Strict| ()).map_err(|error| told(&error))?;
+    match long_number(text) {
+        None => Ok(()),
+        Some(number) => {
+            let shown = number.chars().take(40).collect::<String>();
+            Err(format!("the number {shown} has more than {MAX_DIGITS} digits"))
+        }
+    }
+}
+
+/// The first number of a JSON text that written out has too many digits. PostgreSQL's jsonb keeps all of them: `1e-16000` takes
+/// 16 KB wherever it is read, and a message of a megabyte may hold a hundred thousand of these.
+fn long_number(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = after_string(bytes, at + 1),
+            b'-' | b'0'..=b'9' => {
+                let is_part =
+                    |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                let length = bytes[at..].iter().take_while(|byte| is_part(byte)).count();
+                let number = &text[at..at + length];
+                if is_long(number) {
+                    return Some(number);
+                }
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+fn after_string(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        match bytes.get(at) {
+            Some(b'\\') => at += 2,
+            Some(b'"') | None => return at + 1,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+fn is_long(number: &str) -> bool {
+    let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    // One that does not fit into a number is a large one.
+    let exponent = exponent.parse::<i32>().map_or(usize::MAX, |it| it.unsigned_abs() as usize);
+    digits.len().saturating_add(exponent) > MAX_DIGITS
 }
 
 /// The value of a JSON text without the space around it.

@@ -88,9 +88,19 @@ pub(crate) fn message(error: &DbErr) -> String {
             None => inner.message().to_owned(),
         },
         (_, Some(inner)) => tls_problem(inner).unwrap_or_else(|| inner.to_string()),
+        (DbErr::Custom(text), None) => text.clone(),
         (other, None) => other.to_string(),
     }
 }
+
+/// What is not even sent, because a server that gets it may end the connection without a word.
+pub(crate) fn too_large(bytes: usize, most: usize) -> DbErr {
+    DbErr::Custom(format!(
+        "{TOO_LARGE}: {bytes} bytes as they are sent, {most} fit into max_allowed_packet of the database"
+    ))
+}
+
+const TOO_LARGE: &str = "larger than the database takes";
 
 /// A server says no more to whom it does not know.
 fn advice(code: &str) -> &'static str {
@@ -145,6 +155,7 @@ pub(crate) fn fault(error: &DbErr) -> Fault {
             ),
         )
         | (DbErr::ConnectionAcquire(_), None) => Fault::Unavailable,
+        (DbErr::Custom(text), None) if text.starts_with(TOO_LARGE) => Fault::Data,
         _ => Fault::Refused,
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::arrival::{Arrival, arrival_digest, unstorable, without_headers};
 use crate::dialect::Dialect;
 use crate::fault::{
-    DEADLOCKS, Fault, ask, fault, is_deadlock, message, store_error, within_deadline,
+    DEADLOCKS, Fault, ask, fault, is_deadlock, message, store_error, too_large, within_deadline,
 };
 use crate::inbox_sql::{
     CLAIM_KEYS, CLAIMED_KEYS, DELETE_KEPT, INSERT_ROWS, IS_KEPT, KNOWN, QUARANTINE,
@@ -149,7 +149,12 @@ impl SqlStore {
         let rows: Vec<_> =
             batch.iter().filter_map(Arrival::row).filter(|row| fresh.contains(row.id)).collect();
         if !rows.is_empty() {
-            let insert = INSERT_ROWS.bind(dialect, [self.config_key().into(), json(&rows).into()]);
+            let rows = json(&rows);
+            let most = self.most_bytes(transaction, rows.len()).await?;
+            if rows.len() > most {
+                return Err(too_large(rows.len(), most));
+            }
+            let insert = INSERT_ROWS.bind(dialect, [self.config_key().into(), rows.into()]);
             transaction.execute_raw(insert).await?;
         }
         Ok(fresh)
@@ -200,15 +205,34 @@ impl SqlStore {
             InboxEntry::Message(row) => unstorable(row, why.to_owned()),
             InboxEntry::Quarantine(entry) => entry.clone(),
         };
-        let (db, index) = (self.database().connection(), arrival.index());
-        let mut stored = Stored::default();
-        match within_deadline(self.keep(db, index, &culprit, &mut stored)).await? {
+        let index = arrival.index();
+        match within_deadline(self.keep_alone(index, &culprit)).await? {
             Err(error) if fault(&error) == Fault::Data => {
-                ask(self.keep(db, index, &without_headers(&culprit), &mut stored)).await?;
+                ask(self.keep_alone(index, &without_headers(&culprit))).await
             }
-            outcome => outcome.map_err(|error| store_error(&error))?,
+            outcome => outcome.map_err(|error| store_error(&error)),
         }
+    }
+
+    async fn keep_alone(&self, index: usize, culprit: &Quarantined) -> Result<Stored, DbErr> {
+        let transaction = self.database().begin_own().await?;
+        let mut stored = Stored::default();
+        self.keep(&transaction, index, culprit, &mut stored).await?;
+        transaction.commit().await?;
         Ok(stored)
+    }
+
+    /// How many bytes of a value the database takes at once, where it has a limit that so many may reach.
+    async fn most_bytes(&self, db: &impl ConnectionTrait, bytes: usize) -> Result<usize, DbErr> {
+        let dialect = self.database().dialect();
+        if dialect != Dialect::MySql || bytes < SMALL {
+            return Ok(usize::MAX);
+        }
+        let none: [Value; 0] = [];
+        let row = db.query_one_raw(dialect.statement(MOST_BYTES, none)).await?;
+        let most: i64 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+        // The rest of the statement, and a row's other values.
+        Ok(usize::try_from(most).unwrap_or(0).saturating_sub(OTHER_BYTES).max(SMALL))
     }
 
     /// Puts a message into quarantine, where it was not put when it was delivered before.
@@ -235,24 +259,49 @@ impl SqlStore {
         Ok(db.query_one_raw(kept).await?.is_some())
     }
 
+    /// In one row, or in several that hold a part of the body each where the database does not take it at once. The digest by
+    /// which it is known again goes with the last.
     async fn quarantine(
         &self,
         db: &impl ConnectionTrait,
         entry: &Quarantined,
         digest: Vec<u8>,
     ) -> Result<(), DbErr> {
-        let values: [Value; 7] = [
-            self.config_key().into(),
-            without_nul(&entry.topic).into(),
-            entry.reason.into(),
-            note(&entry.detail).into(),
-            entry.original.body.to_vec().into(),
-            entry.original.headers.as_deref().map(json_without_nul).into(),
-            digest.into(),
-        ];
-        db.execute_raw(QUARANTINE.bind(self.database().dialect(), values)).await.map(drop)
+        let body = &entry.original.body;
+        let most = self.most_bytes(db, body.len()).await?;
+        let parts: Vec<_> =
+            if body.is_empty() { vec![&body[..]] } else { body.chunks(most).collect() };
+        let mut digest = Some(digest);
+        for (index, part) in parts.iter().enumerate() {
+            let number = index + 1;
+            let detail = if parts.len() == 1 {
+                entry.detail.clone()
+            } else {
+                let (count, bytes) = (parts.len(), body.len());
+                let of = format!("part {number} of {count} of a message of {bytes} bytes");
+                format!("{of}, as max_allowed_packet takes no more at once: {}", entry.detail)
+            };
+            let values: [Value; 7] = [
+                self.config_key().into(),
+                without_nul(&entry.topic).into(),
+                entry.reason.into(),
+                note(&detail).into(),
+                part.to_vec().into(),
+                entry.original.headers.as_deref().map(json_without_nul).into(),
+                if number == parts.len() { digest.take() } else { None }.into(),
+            ];
+            db.execute_raw(QUARANTINE.bind(self.database().dialect(), values)).await?;
+        }
+        Ok(())
     }
 }
+
+/// For all but the one large value of a statement.
+const OTHER_BYTES: usize = 128 << 10;
+/// What any server takes: [`enqueue_all`](crate::enqueue_all) needs as much.
+const SMALL: usize = 512 << 10;
+/// Of this connection.
+const MOST_BYTES: &str = "SELECT CAST(@@max_allowed_packet AS signed)";
 
 fn json(rows: &impl Serialize) -> String {
     serde_json::to_string(rows).expect("text and numbers are JSON")

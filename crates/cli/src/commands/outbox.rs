@@ -7,6 +7,7 @@ use comfy_table::Cell;
 use postroad_envelope::{Limits, MessageType, OutboxColumns, ResponseStatus, normalise_outbound};
 use postroad_store::query::outbox::{self, Filter, OutboxRecord, Retry, Skipped};
 use postroad_store::{Database, NewMessage, config, enqueue};
+use postroad_worker_core::StoreError;
 use serde_json::{Map, Value};
 
 use crate::args::{ListOutbox, Outbox, Send, ShowRow};
@@ -40,7 +41,7 @@ pub(crate) async fn run(command: Outbox, url: &str, output: &Output) -> Result<E
 
 async fn send(database: &Database, args: Send, output: &Output) -> Result<()> {
     let payload = input::value(&args.payload)?;
-    check(database, &args, &payload).await?;
+    check(database, &args, &payload, output).await?;
     let json = args.json;
     let id = enqueue(database.connection(), message(args, payload)?).await?;
     if json {
@@ -50,11 +51,25 @@ async fn send(database: &Database, args: Send, output: &Output) -> Result<()> {
 }
 
 /// What the worker would find wrong is told now, and nothing is written.
-async fn check(database: &Database, args: &Send, payload: &str) -> Result<()> {
+async fn check(database: &Database, args: &Send, payload: &str, output: &Output) -> Result<()> {
     let key = &args.config_key;
-    let config = config::load(database, key).await.context("cannot read the config")?;
-    let Some(config) = config.map(|config| config.runtime) else {
-        bail!("there is no config `{key}`: `postroad config list` shows all");
+    let (limits, service) = match config::load(database, key).await {
+        Ok(Some(config)) => {
+            let limits = Limits {
+                max_message_bytes: config.runtime.max_message_bytes as usize,
+                max_chain_depth: config.runtime.max_chain_depth,
+            };
+            (limits, config.runtime.source_service.unwrap_or_default())
+        }
+        Ok(None) => bail!("there is no config `{key}`: `postroad config list` shows all"),
+        // A service that may write the outbox and nothing else; the worker looks once more.
+        Err(StoreError::Refused(why)) => {
+            output.note(format_args!(
+                "the config cannot be read, so the message was checked by the defaults: {why}"
+            ));
+            (Limits::default(), key.clone())
+        }
+        Err(error) => return Err(error).context("cannot read the config"),
     };
     let row = OutboxColumns {
         id: uuid::Uuid::nil().to_string(),
@@ -70,12 +85,7 @@ async fn check(database: &Database, args: &Send, payload: &str) -> Result<()> {
         reply_to: args.reply_to.clone(),
         payload: payload.to_owned(),
     };
-    let limits = Limits {
-        max_message_bytes: config.max_message_bytes as usize,
-        max_chain_depth: config.max_chain_depth,
-    };
-    let service = config.source_service.as_deref().unwrap_or_default();
-    normalise_outbound(&row, service, &limits).context("not sent, the message is not valid")?;
+    normalise_outbound(&row, &service, &limits).context("not sent, the message is not valid")?;
     Ok(())
 }
 

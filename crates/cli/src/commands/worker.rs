@@ -184,14 +184,26 @@ impl Runner<'_> {
     }
 
     /// Waits until the stored config is another one than `config`, and one that can be worked by; whether it is active.
+    /// A password in a file or the environment is a part of it; while that cannot be read, the one there was goes on.
     async fn changed(&self, config: &Config) -> bool {
         let mut complained_of = None;
+        let password = |config: &Config| config.runtime.password.as_ref()?.resolve().ok();
+        let used = password(config);
         loop {
             let interval = config.runtime.heartbeat_interval_seconds;
             tokio::time::sleep(Duration::from_secs(interval.into())).await;
             // A database that is down is the engine's to tell; a config that was deleted ends the work too.
             let Ok(now) = self.load().await else { continue };
-            if now.as_ref() == Some(config) || now == complained_of {
+            if now.as_ref() == Some(config) {
+                match password(config) {
+                    Some(password) if used.as_ref() != Some(&password) => {
+                        tracing::info!("the password is another one now");
+                        return config.runtime.is_active;
+                    }
+                    _ => continue,
+                }
+            }
+            if now == complained_of {
                 continue;
             }
             match now.as_ref().map_or(Ok(()), |now| self.check(now)) {

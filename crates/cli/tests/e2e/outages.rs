@@ -205,3 +205,22 @@ async fn a_connection_that_is_half_open_is_noticed_and_replaced() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs RabbitMQ and PostgreSQL: run `cargo xtask itest`"]
+async fn a_password_that_is_exchanged_in_its_file_is_taken_up_without_a_restart() {
+    on_server(Server::Postgres, async |bus| {
+        let file = bus.postroad.folder().join("password");
+        std::fs::write(&file, "wrong").unwrap();
+        bus.configure("default", &[&format!("password=file:{}", file.display())]);
+        let worker = bus.postroad.worker(&[]);
+        worker.says(BROKER_GONE).await;
+        bus.enqueue(10).await;
+        std::fs::write(&file, format!("{}\n", bus.url.password)).unwrap();
+        bus.until_status("default", "running").await;
+        bus.sql.until_sent().await;
+        bus.until_received("default", 10).await;
+        worker.stop().await;
+    })
+    .await;
+}

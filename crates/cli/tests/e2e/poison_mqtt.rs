@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::{
-    Home, Letter, Mosquitto, Postroad, Publisher, Sql, configure_mqtt, hex, on_plant, publish_raw,
-    until_in,
+    Home, Letter, Mosquitto, Postroad, Publisher, Server, Sql, configure_mqtt, hex, on_plant,
+    on_plant_with, publish_raw, until_in,
 };
 
 /// However bad the message before is.
@@ -130,4 +130,39 @@ async fn poisoned(postroad: &Postroad, sql: &Sql, address: SocketAddr) {
     }
     assert_eq!(sql.count("SELECT count(*) FROM quarantined_message").await, 0);
     worker.stop().await;
+}
+
+/// A server that gets more than `max_allowed_packet` may end the connection without a word, which looks like an outage.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Mosquitto, PostgreSQL and MariaDB: run `cargo xtask itest`"]
+async fn what_mariadb_does_not_take_at_once_is_kept_in_parts_and_what_comes_after_it_is_stored() {
+    on_plant_with(Server::Mariadb, &[EVERYTHING], async |plant| {
+        let packet = plant.sql.count("SELECT CAST(@@max_allowed_packet AS signed)").await;
+        let packet = usize::try_from(packet).unwrap();
+        let worker = plant.postroad.worker(&[]);
+        plant.postroad.until_status("default", "running").await;
+        let bodies = [
+            vec![b'x'; packet + 1_000],
+            vec![0xff; 2 * packet + 1_000_000],
+            // As it is sent each of its bytes is two.
+            format!("[{}]", vec![r#""""#; packet / 4].join(",")).into_bytes(),
+        ];
+        for (number, body) in bodies.iter().enumerate() {
+            let mut publisher = Publisher::connect(plant.mosquitto.address).await.unwrap();
+            let (large, after) = (format!("large/{number}"), format!("after/{number}"));
+            let letters = [Letter::new(&large, body.clone()), Letter::new(&after, "21.5")];
+            publisher.publish(&letters).await.unwrap();
+            let row = format!("SELECT count(*) FROM inbound_event WHERE topic = '{after}'");
+            plant.sql.until_count(1, &row).await;
+            let kept = format!(
+                "SELECT CAST(sum(length(body)) AS signed) FROM quarantined_message WHERE topic = '{large}'"
+            );
+            assert_eq!(plant.sql.count(&kept).await, i64::try_from(body.len()).unwrap());
+        }
+        let parts = "SELECT count(*) FROM quarantined_message WHERE detail LIKE 'part _ of _ of %'";
+        assert_eq!(plant.sql.count(parts).await, 5);
+        let log = worker.stop().await;
+        assert!(!log.contains("not available"), "{log}");
+    })
+    .await;
 }

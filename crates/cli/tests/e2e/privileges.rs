@@ -86,6 +86,9 @@ async fn database_roles(server: Server) {
     application.done(&["inbox", "done", row["id"].as_str().unwrap()]);
     assert!(id["message_id"].is_string());
     service.until_count(1, "SELECT count(*) FROM inbound_event WHERE status = 'processed'").await;
+    let by_hand = ["outbox", "send", "--topic", EVENT, "--event-type", "e", "--payload", "{}"];
+    let ran = application.run(&by_hand).exits(0);
+    assert!(ran.err.contains("checked by the defaults"), "{ran:?}");
 
     for forbidden in [
         "SELECT password FROM event_bus_runtime_config",

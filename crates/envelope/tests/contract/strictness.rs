@@ -151,6 +151,20 @@ fn a_lone_surrogate_is_refused_wherever_it_stands() {
 }
 
 #[test]
+fn a_number_that_takes_very_many_digits_is_refused() {
+    let digits = "1".repeat(2_000);
+    for number in ["1e-16000", "-0.1E-2000", "0e99999999999", &digits, &format!("0.{digits}")] {
+        let words = if number == "0e99999999999" { "" } else { "more than 1100 digits" };
+        let words = if number == digits { "" } else { words };
+        check_not_json(event_around(number), words);
+        check_not_json(event_around(&format!("[\"\\\"1e-16000\", {{\"a\": {number}}}]")), words);
+    }
+    let least = format!("4.9{}e-324", "0".repeat(700));
+    assert!(read(event_around(&least)).is_ok());
+    assert!(read(event_around(r#"["1e-16000", "\\", "\"", {"1e-16000": 1}]"#)).is_ok());
+}
+
+#[test]
 fn a_number_beyond_any_double_is_refused() {
     check_not_json(event_around("1e400"), "number out of range");
     assert!(read(event_around("[1e308, 1e-400, 123456789012345678901234567890]")).is_ok());

@@ -20,7 +20,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn check(settings: &AmqpSettings, wants: Wants) -> Vec<Finding> {
     let mut findings = dangers(settings);
-    findings.push(Finding::plain_text(&settings.hosts));
+    findings.push(match settings.tls {
+        Some(_) => Finding::ok("encryption", "TLS"),
+        None => Finding::plain_text(&settings.hosts),
+    });
     let (broker, link) = reach(settings).await;
     findings.push(broker);
     if let Some((settings, link)) = link {

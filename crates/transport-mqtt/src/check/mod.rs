@@ -24,7 +24,10 @@ const PACKET_HEAD: u64 = 1 << 10;
 
 pub(crate) async fn check(settings: &MqttSettings, wants: Wants) -> Vec<Finding> {
     let mut findings = dangers(settings, wants);
-    findings.push(Finding::plain_text(&settings.hosts));
+    findings.push(match settings.tls {
+        Some(_) => Finding::ok("encryption", "TLS"),
+        None => Finding::plain_text(&settings.hosts),
+    });
     let (broker, connected) = reach(settings).await;
     findings.push(broker);
     if let Some(connected) = connected {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 const WAIT: Duration = Duration::from_mins(3);
 /// Far above every message of these tests.
-const PACKET: usize = 16 << 20;
+const PACKET: usize = 64 << 20;
 /// Packet ids go from 1 to this.
 const INFLIGHT: u16 = 1_000;
 
