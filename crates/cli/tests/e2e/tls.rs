@@ -43,6 +43,10 @@ async fn mqtt_goes_by_tls_and_takes_up_exchanged_files_at_the_next_attempt() {
     ));
     let worker = home.postroad.worker(&[]);
     worker.says("unknown authority").await;
+    let ran = home.postroad.run(&["doctor", "--json"]).exits(1);
+    let broker = ran.line("config default", "broker");
+    assert!(broker["advice"].as_str().unwrap().contains("tls_ca_file"), "{broker:#}");
+    assert_eq!(ran.line("config default", "encryption")["found"], "TLS");
     replace(&pki.ca(), &other.ca());
     pki.client("ebmr").replace(&identity);
     // Mosquitto keeps nothing for who has not subscribed.

@@ -48,7 +48,7 @@ async fn reach(settings: &AmqpSettings) -> (Finding, Option<(AmqpSettings, Link)
     }
     let mut tried = trying.join_all().await;
     tried.sort_by_key(|(number, ..)| *number);
-    let (mut first, mut taken, mut failures, mut rejected) = (None, Vec::new(), Vec::new(), false);
+    let (mut first, mut taken, mut failures) = (None, Vec::new(), Vec::new());
     for (_, settings, link) in tried {
         let (host, port) = &settings.hosts[0];
         match link {
@@ -59,26 +59,28 @@ async fn reach(settings: &AmqpSettings) -> (Finding, Option<(AmqpSettings, Link)
                     Some(_) => link.abandon(),
                 }
             }
-            Err(error) => {
-                rejected |= matches!(error, ConnectError::Rejected(_));
-                failures.push(error.to_string());
-            }
+            Err(error) => failures.push(error),
         }
     }
+    let advice = advice(&failures);
+    let failed: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    let failed = failed.join("; ");
     let found = if failures.is_empty() {
         Finding::ok(CHECK, format!("{} takes user and password", taken.join(", ")))
     } else if taken.is_empty() {
-        Finding::failure(CHECK, failures.join("; "), advice(rejected))
+        Finding::failure(CHECK, failed, advice)
     } else {
-        let text = format!("{} takes user and password; {}", taken.join(", "), failures.join("; "));
-        Finding::warning(CHECK, text, format!("{}; workers use the others", advice(rejected)))
+        let text = format!("{} takes user and password; {}", taken.join(", "), failed);
+        Finding::warning(CHECK, text, format!("{advice}; workers use the others"))
     };
     (found, first)
 }
 
-fn advice(rejected: bool) -> &'static str {
-    if rejected {
+fn advice(failures: &[ConnectError]) -> &'static str {
+    if failures.iter().any(|error| matches!(error, ConnectError::Rejected(_))) {
         "check username, password and rabbitmq.virtual_host of the config, and that the user may use the virtual host"
+    } else if failures.iter().any(|error| matches!(error, ConnectError::Untrusted(_))) {
+        "check tls_enabled, tls_ca_file, tls_cert_file and tls_key_file of the config, and that host is a name in the broker's certificate"
     } else {
         "is the broker up, are host and port of the config right, and does no firewall stand between?"
     }

@@ -60,7 +60,7 @@ async fn reach(settings: &MqttSettings) -> (Finding, Option<Connected>) {
     }
     let mut tried = trying.join_all().await;
     tried.sort_by_key(|(number, _)| *number);
-    let (mut first, mut taken, mut failures, mut rejected) = (None, Vec::new(), Vec::new(), false);
+    let (mut first, mut taken, mut failures) = (None, Vec::new(), Vec::new());
     for (number, connected) in tried {
         let (host, port) = &settings.hosts[number];
         match connected {
@@ -69,28 +69,29 @@ async fn reach(settings: &MqttSettings) -> (Finding, Option<Connected>) {
                 // Dropping the others ends them.
                 first.get_or_insert(connected);
             }
-            Err(error) => {
-                rejected |= matches!(error, ConnectError::Rejected(_));
-                failures.push(error.to_string());
-            }
+            Err(error) => failures.push(error),
         }
     }
     let version = if settings.is_v5() { "MQTT 5" } else { "MQTT 3.1.1" };
+    let advice = advice(&failures);
+    let failed: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    let failed = failed.join("; ");
     let found = if failures.is_empty() {
         Finding::ok(CHECK, format!("{} speaks {version} with us", taken.join(", ")))
     } else if taken.is_empty() {
-        Finding::failure(CHECK, failures.join("; "), advice(rejected))
+        Finding::failure(CHECK, failed, advice)
     } else {
-        let text =
-            format!("{} speaks {version} with us; {}", taken.join(", "), failures.join("; "));
-        Finding::warning(CHECK, text, format!("{}; workers use the others", advice(rejected)))
+        let text = format!("{} speaks {version} with us; {}", taken.join(", "), failed);
+        Finding::warning(CHECK, text, format!("{advice}; workers use the others"))
     };
     (found, first)
 }
 
-fn advice(rejected: bool) -> &'static str {
-    if rejected {
+fn advice(failures: &[ConnectError]) -> &'static str {
+    if failures.iter().any(|error| matches!(error, ConnectError::Rejected(_))) {
         "check username, password and mqtt.protocol_version of the config"
+    } else if failures.iter().any(|error| matches!(error, ConnectError::Untrusted(_))) {
+        "check tls_enabled, tls_ca_file, tls_cert_file and tls_key_file of the config, and that host is a name in the broker's certificate"
     } else {
         "is the broker up, are host and port of the config right, and does no firewall stand between?"
     }
