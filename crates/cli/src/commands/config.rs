@@ -69,8 +69,7 @@ async fn import(database: &Database, file: &Path, output: &Output) -> Result<()>
         bail!("`{name}` has no [config.KEY] table");
     }
     for key in changes.created.iter().chain(&changes.updated) {
-        warn_of_literal_password(database, key, output).await?;
-        warn_of_uselessness(database, key, output).await?;
+        warn(database, key, true, output).await?;
     }
     Ok(())
 }
@@ -143,35 +142,31 @@ async fn set(database: &Database, key: &str, values: &[String], output: &Output)
     let changed = config::set(database, key, &pairs).await?;
     output
         .line(format_args!("{key}: {}", if changed { "changed" } else { "nothing to change" }))?;
-    if pairs.iter().any(|(name, _)| name == "password") {
-        warn_of_literal_password(database, key, output).await?;
-    }
-    if changed {
-        warn_of_uselessness(database, key, output).await?;
+    let of_password = pairs.iter().any(|(name, _)| name == "password");
+    if changed || of_password {
+        warn(database, key, of_password, output).await?;
     }
     Ok(())
 }
 
-/// Where no worker can start by it. Its secrets are left out: where the worker runs they may be others.
-async fn warn_of_uselessness(database: &Database, key: &str, output: &Output) -> Result<()> {
+/// Tells of a password that now stands in the database as it is, and of a config by which no worker can start.
+async fn warn(database: &Database, key: &str, of_password: bool, output: &Output) -> Result<()> {
     let config = config::load(database, key).await.context("cannot read the config")?;
-    let Some(mut config) = config.filter(|config| config.runtime.is_active) else { return Ok(()) };
-    config.runtime.password = None;
-    if let Err(error) = transports::check(&config, &config.runtime.broker_type) {
-        output.note(format_args!("warning: no worker can start by it yet: {error:#}"));
-    }
-    Ok(())
-}
-
-async fn warn_of_literal_password(database: &Database, key: &str, output: &Output) -> Result<()> {
-    let config = config::load(database, key).await.context("cannot read the config")?;
+    let Some(mut config) = config else { return Ok(()) };
     let literal = |secret: &Secret| {
         !["env:", "file:"].iter().any(|prefix| secret.expose().starts_with(prefix))
     };
-    if config.and_then(|config| config.runtime.password).as_ref().is_some_and(literal) {
+    if of_password && config.runtime.password.as_ref().is_some_and(literal) {
         output.note(format_args!(
             "warning: the password of `{key}` now stands in the database as it is; env:NAME or file:PATH keeps it out"
         ));
+    }
+    // Where the worker runs it may be another one.
+    config.runtime.password = None;
+    if config.runtime.is_active
+        && let Err(error) = transports::check(&config, &config.runtime.broker_type)
+    {
+        output.note(format_args!("warning: no worker can start by it yet: {error:#}"));
     }
     Ok(())
 }

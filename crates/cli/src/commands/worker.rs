@@ -116,21 +116,23 @@ impl Runner<'_> {
 
     /// Works by one config until it changes or the worker is stopped.
     async fn work(&self, config: &Config) -> Result<()> {
+        // Before the transport reads it, so that what is exchanged meanwhile is noticed.
+        let password = password(config);
         match self.broker_type(config) {
             "memory" => {
                 let broker = self.broker.clone();
                 let transport = transports::memory(broker, &config.runtime, &config.rabbitmq)?;
-                self.work_over(config, transport, EnvelopeCodec).await
+                self.work_over(config, password, transport, EnvelopeCodec).await
             }
             "rabbitmq" => {
                 let transport = transports::rabbitmq(&config.runtime, &config.rabbitmq)?;
-                self.work_over(config, transport, EnvelopeCodec).await
+                self.work_over(config, password, transport, EnvelopeCodec).await
             }
             "mqtt" => {
                 let seat = Seat::take(&config.runtime.config_key, &config.mqtt)?;
                 let transport = transports::mqtt(&config.runtime, &config.mqtt, &seat)?;
                 let codec = MqttCodec { base_prefix: config.mqtt.edgex_base_prefix.clone() };
-                self.work_over(config, transport, codec).await
+                self.work_over(config, password, transport, codec).await
             }
             other => bail!("there is no broker type `{other}`: use rabbitmq, mqtt or memory"),
         }
@@ -139,6 +141,7 @@ impl Runner<'_> {
     async fn work_over<T: Transport, C: Codec>(
         &self,
         config: &Config,
+        password: Option<String>,
         transport: T,
         codec: C,
     ) -> Result<()> {
@@ -162,7 +165,7 @@ impl Runner<'_> {
         tokio::pin!(worker);
         tokio::select! {
             () = &mut worker => Ok(()),
-            is_active = self.changed(config) => {
+            is_active = self.changed(config, password) => {
                 tracing::info!(config_key = key, "config changed");
                 goes_on.store(is_active, Ordering::Relaxed);
                 stop.cancel();
@@ -185,10 +188,8 @@ impl Runner<'_> {
 
     /// Waits until the stored config is another one than `config`, and one that can be worked by; whether it is active.
     /// A password in a file or the environment is a part of it; while that cannot be read, the one there was goes on.
-    async fn changed(&self, config: &Config) -> bool {
+    async fn changed(&self, config: &Config, used: Option<String>) -> bool {
         let mut complained_of = None;
-        let password = |config: &Config| config.runtime.password.as_ref()?.resolve().ok();
-        let used = password(config);
         loop {
             let interval = config.runtime.heartbeat_interval_seconds;
             tokio::time::sleep(Duration::from_secs(interval.into())).await;
@@ -196,7 +197,7 @@ impl Runner<'_> {
             let Ok(now) = self.load().await else { continue };
             if now.as_ref() == Some(config) {
                 match password(config) {
-                    Some(password) if used.as_ref() != Some(&password) => {
+                    password @ Some(_) if password != used => {
                         tracing::info!("the password is another one now");
                         return config.runtime.is_active;
                     }
@@ -256,6 +257,11 @@ impl Runner<'_> {
             ..Settings::new(runtime.config_key.as_str(), transports::service(runtime)?)
         })
     }
+}
+
+/// As it is now; `None` where there is none, or it cannot be read.
+fn password(config: &Config) -> Option<String> {
+    config.runtime.password.as_ref()?.resolve().ok()
 }
 
 /// Waits until connections that were given up, and that the client library cannot let go of, have become too many for

@@ -22,7 +22,7 @@ use self::lines::Lines;
 use self::version::{Product, Version};
 use crate::Database;
 use crate::dialect::Dialect;
-use crate::fault::{message, store_error};
+use crate::fault::{ask, message, store_error};
 
 /// Why a program must not work on a database.
 #[derive(Debug, thiserror::Error)]
@@ -91,9 +91,9 @@ fn unreachable_advice(db: &Database, error: &DbErr) -> &'static str {
     }
 }
 
-/// The config keys of outbox rows that wait and that no config has: nobody sends them. The order is that of their bytes.
+/// The config keys of outbox rows that wait and that no config has: nobody sends them.
 pub async fn unknown_config_keys(db: &Database) -> Result<Vec<String>, StoreError> {
-    rows::unknown_keys(db).await.map_err(|error| store_error(&error))
+    ask(rows::unknown_keys(db)).await
 }
 
 /// Everything there is to say, a line each. Each has five seconds, all of them fifteen; what is not found out says so.

@@ -1,16 +1,14 @@
 //! A RabbitMQ of a test's own, which speaks TLS and nothing else.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use postroad_testbed::free_address;
 use postroad_tls::testing::{Flaw, Identity, Pki, replace};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 /// It is an Erlang machine that starts from nothing.
 const SOON: Duration = Duration::from_mins(5);
@@ -37,7 +35,7 @@ impl Node {
         let identity = Identity { cert: place("server.pem"), key: place("server.key") };
         pki.server(Flaw::None).replace(&identity);
         replace(&pki.ca(), &place("ca.pem"));
-        let address = free();
+        let address = free_address();
         let text = |name: &str| place(name).display().to_string();
         fs::write(place("plugins"), "[rabbitmq_auth_mechanism_ssl].\n").unwrap();
         fs::write(place("nothing"), "").unwrap();
@@ -45,10 +43,10 @@ impl Node {
         fs::write(place("rabbitmq.conf"), config(address, folder.path())).unwrap();
         let environment = vec![
             ("HOME", folder.path().display().to_string()),
-            ("ERL_EPMD_PORT", free().port().to_string()),
+            ("ERL_EPMD_PORT", free_address().port().to_string()),
             ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
             ("RABBITMQ_NODENAME", format!("postroad-{}@localhost", address.port())),
-            ("RABBITMQ_DIST_PORT", free().port().to_string()),
+            ("RABBITMQ_DIST_PORT", free_address().port().to_string()),
             ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", ERLANG.to_owned()),
             ("RABBITMQ_CONFIG_FILE", text("rabbitmq.conf")),
             ("RABBITMQ_MNESIA_BASE", text("mnesia")),
@@ -136,20 +134,6 @@ fn config(address: SocketAddr, folder: &Path) -> String {
          auth_mechanisms.2 = EXTERNAL\n\
          disk_free_limit.absolute = 50MB\n"
     )
-}
-
-/// What was given out before; a server may need a minute until it listens.
-static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-
-/// A port below the ones that the kernel gives to clients, which no other node of this process has.
-fn free() -> SocketAddr {
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let seed = u128::from_be_bytes(*Uuid::new_v4().as_bytes());
-    (0..1_000)
-        .map(|step| 20_000 + u16::try_from((seed + step) % 12_000).unwrap())
-        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
-        .find(|address| TcpListener::bind(address).is_ok() && given.insert(address.port()))
-        .expect("some port is free")
 }
 
 /// Debian's programs on the PATH are wrappers that change the user.

@@ -1,11 +1,12 @@
 //! A Mosquitto of a test's own, to be stopped and started.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use postroad_testbed::free_address;
 use postroad_tls::testing::{Identity, Pki};
 use tempfile::TempDir;
 
@@ -48,7 +49,7 @@ impl Broker {
     }
 
     fn in_folder(folder: TempDir, lines: &str) -> Self {
-        let address = free_port();
+        let address = free_address();
         // Otherwise it becomes a user who may not write here.
         let root = fs::read_to_string("/proc/self/status")
             .is_ok_and(|status| status.contains("Uid:\t0\t"));
@@ -100,16 +101,6 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port below the ones that the kernel gives to clients, which could take it while the broker is down.
-fn free_port() -> SocketAddr {
-    let seed = u128::from_be_bytes(*uuid::Uuid::new_v4().as_bytes());
-    (0..1_000)
-        .map(|step| 20_000 + u16::try_from((seed + step) % 12_000).unwrap())
-        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
-        .find(|address| TcpListener::bind(address).is_ok())
-        .expect("some port is free")
 }
 
 /// Debian keeps it where users' paths do not lead.
